@@ -1,0 +1,62 @@
+# One tool for everything. `make` alone lists the verbs.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export UV_NO_PROGRESS := 1
+
+help: ## list the verbs
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
+
+$(BIN)/uv: requirements/uv.lock
+	@$(PYTHON) tools/make_venv.py $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.lock
+	@touch $@
+
+$(VENV)/.run: requirements/run.lock pyproject.toml $(BIN)/uv
+	@echo "Installing the dependencies ..."
+	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --require-hashes -r requirements/run.lock
+	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --editable .
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.lock $(VENV)/.run
+	@echo "Installing the tools of development ..."
+	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --require-hashes -r requirements/dev.lock
+	@touch $@
+
+setup: $(VENV)/.run ## the environment that `up` and `test` share
+
+dev: $(VENV)/.dev
+
+up: setup ## start the whole product on this machine
+	@exec $(BIN)/viral up
+
+test: dev ## run the whole test suite
+	@$(PYTHON) tools/browser.py
+	@$(BIN)/pytest
+
+check: dev ## format, lint, types, layers: all that CI checks without running the product
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/pyrefly check
+	@$(BIN)/lint-imports
+	@$(BIN)/deptry .
+
+format: dev ## put the code into its form
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format .
+
+bench-learning: setup ## the learner beside its baselines: make bench-learning DATA=folder
+	@$(BIN)/python bench/learning.py $(DATA)
+
+dist: dev ## build the wheel and try its command in a fresh environment
+	@$(BIN)/python tools/build_wheel.py
+
+lock: $(BIN)/uv ## compile the lock files again
+	@$(BIN)/uv pip compile --quiet --no-header --generate-hashes --no-emit-index-url --universal --python-version 3.11 requirements/uv.in -o requirements/uv.lock
+	@$(BIN)/uv pip compile --quiet --no-header --generate-hashes --no-emit-index-url --universal --python-version 3.11 pyproject.toml -o requirements/run.lock
+	@$(BIN)/uv pip compile --quiet --no-header --generate-hashes --no-emit-index-url --universal --python-version 3.11 pyproject.toml --group dev -c requirements/run.lock -o requirements/dev.lock
+
+.PHONY: help setup dev up test check format bench-learning dist lock

@@ -1,0 +1,231 @@
+"""Every error of the product: one tree, rendered alike by the command line, the API and the pages.
+
+ViralError
+├── BadInput                 the caller's data is wrong
+│   ├── BadSetting           a setting or a URL cannot be used
+│   ├── BadFile              a file cannot be read or has no usable rows
+│   └── BadTenantId          a tenant id is not a UUID
+├── NotFound                 no such thing, or not yours
+├── AlreadyExists            the name is taken
+├── NotSignedIn              no session, or an ended one
+├── NotAllowed               the role may not do this
+├── LinkUsed                 a sign-in link is spent or too old
+├── QuotaExceeded            the plan's concepts for this month are used
+├── NothingToWriteAbout      there is no trend for the category
+├── ServerError              PostgreSQL is not usable
+│   ├── ServerUnreachable    no answer at the address
+│   ├── ServerRefused        wrong password, role, database or TLS
+│   ├── ServerNotOurs        another server or installation is in the way
+│   ├── PortInUse            a port is taken by another program
+│   ├── BinariesMissing      no PostgreSQL programs on this machine
+│   └── PowerfulRole         the app's role could pass row security
+├── SchemaError              the schema is not as the models say
+│   ├── MigrationsPending    `viral migrate deploy` has work to do
+│   ├── SchemaDrift          the database differs from the models
+│   ├── MigrationFailed      a migration stopped half-way
+│   └── LockNotObtained      another deploy holds the lock
+└── IsolationError           the wall between tenants
+    ├── TenantContextMissing VT001: no tenant was named; nothing was sent
+    ├── TenantContextUnknown VT002: the context is not one of this installation
+    └── CommitLost           COMMIT was answered by something else
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class ViralError(Exception):
+    """Something went wrong that the product knows by name."""
+
+    code: ClassVar[str] = "error"
+    status: ClassVar[int] = 500
+    exit_code: ClassVar[int] = 1
+    hint: str = ""
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        if hint is not None:
+            self.hint = hint
+
+
+class BadInput(ViralError):
+    """The caller's data is wrong."""
+
+    code = "bad_input"
+    status = 422
+
+
+class BadSetting(BadInput):
+    """A setting or a URL cannot be used."""
+
+    code = "bad_setting"
+
+
+class BadFile(BadInput):
+    """A file cannot be read or has no usable rows."""
+
+    code = "bad_file"
+
+
+class BadTenantId(BadInput):
+    """A tenant id is not a UUID."""
+
+    code = "bad_tenant_id"
+
+
+class NotFound(ViralError):
+    """No such thing, or not yours."""
+
+    code = "not_found"
+    status = 404
+
+
+class AlreadyExists(ViralError):
+    """The name is taken."""
+
+    code = "already_exists"
+    status = 409
+
+
+class NotSignedIn(ViralError):
+    """No session, or an ended one."""
+
+    code = "not_signed_in"
+    status = 401
+    hint = "Make a sign-in link with `viral sign-in`."
+
+
+class NotAllowed(ViralError):
+    """The role may not do this."""
+
+    code = "not_allowed"
+    status = 403
+
+
+class LinkUsed(ViralError):
+    """A sign-in link is spent or too old."""
+
+    code = "link_used"
+    status = 403
+    hint = "Make another with `viral sign-in`."
+
+
+class QuotaExceeded(ViralError):
+    """The plan's concepts for this month are used."""
+
+    code = "quota_exceeded"
+    status = 402
+
+
+class NothingToWriteAbout(ViralError):
+    """There is no trend for the category."""
+
+    code = "nothing_to_write_about"
+    status = 409
+    hint = "Import some with `viral trends import FILE`."
+
+
+class ServerError(ViralError):
+    """PostgreSQL is not usable."""
+
+    code = "server_error"
+    status = 503
+
+
+class ServerUnreachable(ServerError):
+    """No answer at the address."""
+
+    code = "server_unreachable"
+
+
+class ServerRefused(ServerError):
+    """Wrong password, role, database or TLS."""
+
+    code = "server_refused"
+
+
+class ServerNotOurs(ServerError):
+    """Another server or installation is in the way."""
+
+    code = "server_not_ours"
+
+
+class PortInUse(ServerError):
+    """A port is taken by another program."""
+
+    code = "port_in_use"
+
+
+class BinariesMissing(ServerError):
+    """No PostgreSQL programs on this machine."""
+
+    code = "binaries_missing"
+
+
+class PowerfulRole(ServerError):
+    """The app's role could pass row security."""
+
+    code = "powerful_role"
+
+
+class SchemaError(ViralError):
+    """The schema is not as the models say."""
+
+    code = "schema_error"
+    status = 503
+
+
+class MigrationsPending(SchemaError):
+    """`viral migrate deploy` has work to do."""
+
+    code = "migrations_pending"
+    exit_code = 2
+    hint = "Run `viral migrate deploy`."
+
+
+class SchemaDrift(SchemaError):
+    """The database differs from the models."""
+
+    code = "schema_drift"
+    exit_code = 3
+
+
+class MigrationFailed(SchemaError):
+    """A migration stopped half-way."""
+
+    code = "migration_failed"
+    exit_code = 4
+
+
+class LockNotObtained(SchemaError):
+    """Another deploy holds the lock."""
+
+    code = "lock_not_obtained"
+    exit_code = 5
+
+
+class IsolationError(ViralError):
+    """The wall between tenants."""
+
+    code = "isolation"
+    status = 500
+
+
+class TenantContextMissing(IsolationError):
+    """VT001: no tenant was named; nothing was sent."""
+
+    code = "VT001"
+
+
+class TenantContextUnknown(IsolationError):
+    """VT002: the context is not one of this installation."""
+
+    code = "VT002"
+
+
+class CommitLost(IsolationError):
+    """COMMIT was answered by something else."""
+
+    code = "commit_lost"

@@ -1,0 +1,80 @@
+"""Every setting of the product; the only reader of the environment."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from viral.errors import BadSetting
+
+
+def _checkout() -> Path | None:
+    """Find the source checkout that this package runs from, if it does."""
+    root = Path(__file__).resolve().parents[2]
+    return root if (root / "pyproject.toml").is_file() else None
+
+
+def _default_home() -> Path:
+    if (checkout := _checkout()) is not None:
+        return checkout / ".viral"
+    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(data) / "viral-dashboard"
+
+
+class Settings(BaseSettings):
+    """What a person may choose; the defaults work on a fresh machine."""
+
+    model_config = SettingsConfigDict(
+        env_file=(".env", ".env.local"),
+        env_prefix="VIRAL_",
+        extra="ignore",
+        frozen=True,
+        validate_by_name=True,
+    )
+
+    home: Path = Field(
+        default_factory=_default_home,
+        description="Folder of this installation: keys, data, logs.",
+    )
+    port: int = Field(default=8000, ge=1, le=65535, description="Port of the dashboard and API.")
+    pg_port: int | None = Field(
+        default=None,
+        ge=1,
+        le=65535,
+        description="Port of the embedded PostgreSQL; by default a free one is chosen and kept.",
+    )
+    pg_bindir: Path | None = Field(
+        default=None,
+        description="Folder of the PostgreSQL programs to use instead of the packaged ones.",
+    )
+    public_url: str | None = Field(
+        default=None,
+        description="Address under which people reach the dashboard, if not the local one.",
+    )
+    database_url: str | None = Field(
+        default=None,
+        validation_alias="DATABASE_URL",
+        description="PostgreSQL for the app; may be a transaction pooler. Unset: embedded.",
+    )
+    direct_url: str | None = Field(
+        default=None,
+        validation_alias="DIRECT_URL",
+        description="The same database without a pooler, as the migrator role.",
+    )
+
+
+def load_settings() -> Settings:
+    """Read the environment and `.env` files; a wrong value is named with its variable."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        variable = name if name.isupper() else f"VIRAL_{name.upper()}"
+        raise BadSetting(
+            f"{variable} cannot be used: {first['msg']}.",
+            hint="Correct it in the environment or in .env.local.",
+        ) from error
