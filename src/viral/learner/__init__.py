@@ -1,0 +1,1 @@
+"""The mathematics of learning: effects, prediction, update, evaluation."""

@@ -1,0 +1,39 @@
+"""One row of learnt state: what is believed of an effect, and what is served."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from viral.learner.families import GLOBAL, EffectKey, Family
+
+START_SCORE = 50.0  # the middle of the scale, before anything is known
+
+
+@dataclass(slots=True)
+class Effect:
+    """Points, their variance and evidence; `tenants` counts contributors of a shared effect."""
+
+    mean: float
+    variance: float
+    n: int
+    day: int
+    published: float
+    tenants: int = 0
+
+    def variance_on(self, day: int, family: Family) -> float:
+        """Let the variance grow by the random walk since the effect was last touched."""
+        drift = family.drift_sd**2 * max(0, day - self.day)
+        return min(family.prior_variance, self.variance + drift)
+
+
+def start_of(key: EffectKey) -> float:
+    """Give the points of an effect that nothing is known of."""
+    return START_SCORE if key == GLOBAL else 0.0
+
+
+@dataclass(slots=True)
+class Touched:
+    """Keys of the rows that changed, so that only these are written back."""
+
+    shared: set[EffectKey] = field(default_factory=set)
+    tenants: set[tuple[str, EffectKey]] = field(default_factory=set)

@@ -1,0 +1,80 @@
+"""A video as the learner sees it, and the effects that it touches."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from math import floor, log2, log10
+from typing import TYPE_CHECKING
+
+from viral.learner.families import GLOBAL, TENANT, EffectKey
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+# Letters and digits of any script: titles are not all English.
+WORD = re.compile(r"[^\W_]+")
+MOST_TAGS = 10
+MOST_TITLE_WORDS = 10
+NO_TAGS = "[none]"  # what YouTube's data files write for a video without tags
+
+
+@dataclass(frozen=True, slots=True)
+class Video:
+    """What is known of a video before it is published; None is "not known"."""
+
+    tenant: str
+    category: str
+    published_at: datetime
+    title: str
+    tags: tuple[str, ...]
+    duration_s: int | None
+    followers: int | None
+    sound: str | None
+    hook_type: str | None = None
+
+
+def effect_keys(video: Video) -> tuple[EffectKey, ...]:
+    """Name the effects of a video, always in the same order: sums of floats depend on it."""
+    tags = tags_of(video)
+    return (
+        GLOBAL,
+        ("category", video.category),
+        TENANT,
+        ("tenant_category", video.category),
+        ("hour", str(video.published_at.hour // 3)),
+        ("weekday", str(video.published_at.weekday())),
+        ("tag_count", str(min(len(tags), 10))),
+        ("title_length", str(min(len(video.title) // 10, 10))),
+        *_optional_keys(video),
+        *_word_keys(video, tags),
+    )
+
+
+def tags_of(video: Video) -> tuple[str, ...]:
+    """Give the tags in lower case, without blanks and without the mark for "none"."""
+    lowered = (tag.strip().lower() for tag in video.tags)
+    return tuple(tag for tag in lowered if tag and tag != NO_TAGS)
+
+
+def _optional_keys(video: Video) -> Iterator[EffectKey]:
+    if video.duration_s is not None:
+        yield "duration", str(floor(log2(1 + video.duration_s)))
+    if video.followers is not None:
+        yield "followers", str(floor(2 * log10(max(video.followers, 1))))
+    if video.sound is not None:
+        yield "sound", video.sound
+    if video.hook_type is not None:
+        yield "hook", video.hook_type
+        yield "tenant_hook", video.hook_type
+
+
+def _word_keys(video: Video, tags: tuple[str, ...]) -> Iterator[EffectKey]:
+    # Ten of each: on tagged videos the tags alone would fill ten places, and titles rank better.
+    words = dict.fromkeys(tags[:MOST_TAGS])
+    title_words = dict.fromkeys(WORD.findall(video.title.lower()))
+    words |= dict.fromkeys(list(title_words)[:MOST_TITLE_WORDS])
+    for word in words:
+        yield "word", word
+        yield "tenant_word", word
