@@ -1,0 +1,1 @@
+"""PostgreSQL seen by its operator."""

@@ -1,0 +1,153 @@
+"""The data folder: made whole or not at all, and furnished with our settings."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import shutil
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from viral.database.secrets import sync_folder, write_private
+from viral.errors import ServerError
+from viral.postgres.account import run_program
+from viral.postgres.configuration import ACCESS_RULES, INCLUDE, SETTINGS_FILE, server_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from viral.postgres.account import Account
+    from viral.postgres.binaries import Binaries
+    from viral.postgres.installation import Installation
+
+INITDB_TIMEOUT_S = 600
+FIRST_WITH_BUILTIN_LOCALE = 17
+PASSWORD_FILE = ".password"  # noqa: S105 - the name of a file
+UNFINISHED = "data.new"
+
+
+async def make_data_folder(
+    installation: Installation, *, binaries: Binaries, account: Account, admin_password: str
+) -> None:
+    """Make the data folder if there is none; what an interrupted attempt left is thrown away."""
+    data_dir = installation.data_dir
+    with explained(data_dir):
+        for leftover in installation.state.glob(f"{PASSWORD_FILE}-*"):
+            leftover.unlink()
+        for leftover in installation.state.glob(f"{UNFINISHED}-*"):
+            # An initdb whose starter was killed may still write there, for as long as it can.
+            shutil.rmtree(leftover, ignore_errors=True)
+        if data_dir.exists():
+            _check_version(data_dir, binaries)
+            return
+        unfinished = installation.state / f"{UNFINISHED}-{secrets.token_hex(4)}"
+        unfinished.mkdir(mode=0o700)
+        os.chown(unfinished, account.uid, account.gid)
+        await _initdb(unfinished, binaries=binaries, account=account, password=admin_password)
+        configuration = unfinished / "postgresql.conf"
+        write_private(
+            configuration,
+            configuration.read_text(encoding="utf-8") + INCLUDE,
+            owner=(account.uid, account.gid),
+        )
+        unfinished.rename(data_dir)
+        sync_folder(installation.state)
+
+
+def write_configuration(
+    installation: Installation, *, port: int, binaries: Binaries, account: Account
+) -> None:
+    """Write our settings and access rules into the data folder."""
+    settings = server_settings(port=port, socket_dir=installation.socket_dir, major=binaries.major)
+    owner = (account.uid, account.gid)
+    with explained(installation.data_dir):
+        write_private(installation.data_dir / SETTINGS_FILE, settings, owner=owner)
+        write_private(installation.data_dir / "pg_hba.conf", ACCESS_RULES, owner=owner)
+
+
+def clear_stale_files(installation: Installation) -> None:
+    """Remove what a killed server left; to be called when none of its processes lives.
+
+    PostgreSQL believes a file whose pid is alive: that of another program since, or of a dead
+    server that nobody waits for, as in a container without an init process.
+    """
+    with explained(installation.data_dir):
+        (installation.data_dir / "postmaster.pid").unlink(missing_ok=True)
+        for file in installation.socket_dir.glob(".s.PGSQL.*"):
+            file.unlink()
+
+
+@contextmanager
+def explained(folder: Path) -> Iterator[None]:
+    """Turn what the file system refuses into an error that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise ServerError(
+            f"{error.filename or folder} cannot be used: {error.strerror}.",
+            hint=_hint_for(os.strerror(error.errno or 0), folder),
+        ) from error
+
+
+async def _initdb(folder: Path, *, binaries: Binaries, account: Account, password: str) -> None:
+    password_file = folder.with_name(f"{PASSWORD_FILE}-{secrets.token_hex(4)}")
+    try:
+        write_private(password_file, password + "\n", owner=(account.uid, account.gid))
+        finished = await run_program(
+            account,
+            binaries.program("initdb"),
+            f"--pgdata={folder}",
+            "--username=viral_admin",
+            "--auth-local=scram-sha-256",
+            "--auth-host=scram-sha-256",
+            f"--pwfile={password_file}",
+            "--encoding=UTF8",
+            *_locale_options(binaries),
+            timeout_s=INITDB_TIMEOUT_S,
+        )
+    finally:
+        password_file.unlink(missing_ok=True)
+    if finished.code != 0:
+        reason = _reason_in(finished.output)
+        raise ServerError(
+            f"The data folder {folder} cannot be made: {reason}.", hint=_hint_for(reason, folder)
+        )
+
+
+def _locale_options(binaries: Binaries) -> tuple[str, ...]:
+    if binaries.major >= FIRST_WITH_BUILTIN_LOCALE:
+        return "--locale-provider=builtin", "--builtin-locale=C.UTF-8"
+    return ("--locale=C.UTF-8",)
+
+
+def _reason_in(output: str) -> str:
+    """Pick the line that says why initdb gave up; the others tell its progress."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    reasons = [line for line in lines if "FATAL:" in line or "PANIC:" in line or "error:" in line]
+    return (reasons or lines[-1:] or ["initdb said nothing"])[0].rstrip(".")
+
+
+def _hint_for(reason: str, folder: Path) -> str:
+    if os.strerror(errno.ENOSPC) in reason or os.strerror(errno.EDQUOT) in reason:
+        return f"Free some space on the disk of {folder.parent}; a fresh database takes 50 MB."
+    if os.strerror(errno.EACCES) in reason or os.strerror(errno.EROFS) in reason:
+        return f"Let this user write to {folder.parent}, or set VIRAL_HOME to another folder."
+    return f"See what is wrong with {folder.parent}, then start again."
+
+
+def _check_version(data_dir: Path, binaries: Binaries) -> None:
+    try:
+        made_by = (data_dir / "PG_VERSION").read_text(encoding="utf-8").strip()
+    except FileNotFoundError as error:
+        raise ServerError(
+            f"{data_dir} is not a data folder of PostgreSQL.",
+            hint="Move it away to start with an empty database, or restore a backup.",
+        ) from error
+    if made_by != str(binaries.major):
+        raise ServerError(
+            f"{data_dir} was made by PostgreSQL {made_by}; the programs are of "
+            f"PostgreSQL {binaries.major} ({binaries.folder}).",
+            hint=f"Set VIRAL_PG_BINDIR to the programs of PostgreSQL {made_by}.",
+        )
