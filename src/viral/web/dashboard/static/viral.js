@@ -1,0 +1,134 @@
+// Small comforts; every page reads and every form posts without this file.
+(() => {
+  "use strict";
+
+  const root = document.documentElement;
+  const all = (selector, from = document) => [...from.querySelectorAll(selector)];
+
+  function switchTheme() {
+    const system = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+    const theme = (root.dataset.theme || system) === "dark" ? "light" : "dark";
+    root.dataset.theme = theme;
+    try {
+      localStorage.setItem("theme", theme);
+    } catch {
+      // The choice then lasts for this page.
+    }
+  }
+
+  function focusGenerate() {
+    const field = document.querySelector("[data-generate] input:not([type=hidden])");
+    if (!field) return;
+    field.focus();
+    field.select();
+  }
+
+  const keys = document.getElementById("keys");
+  const showKeys = () => keys.open || keys.showModal();
+
+  const shortcuts = { t: switchTheme, g: focusGenerate, "?": showKeys };
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.altKey || event.metaKey || event.isComposing || keys.open) return;
+    if (event.target.closest("input, select, textarea, [contenteditable]")) return;
+    const act = shortcuts[event.key.toLowerCase()];
+    if (!act) return;
+    event.preventDefault();
+    act();
+  });
+
+  all("[data-theme-switch]").forEach((button) => button.addEventListener("click", switchTheme));
+  all("[data-keys]").forEach((button) => button.addEventListener("click", showKeys));
+  all("[data-close]").forEach((button) => {
+    button.addEventListener("click", () => button.closest("dialog").close());
+  });
+  all("[data-copy]").forEach((button) => {
+    button.addEventListener("click", async () => {
+      await navigator.clipboard.writeText(button.dataset.copy);
+      button.textContent = "Copied";
+    });
+  });
+
+  all("[data-flash]").forEach((flash) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "flash-close";
+    button.textContent = "×";
+    button.setAttribute("aria-label", "Close this message");
+    button.addEventListener("click", () => flash.remove());
+    flash.append(button);
+  });
+
+  // A submitted form stays busy, at the same width, and is not sent twice.
+  document.addEventListener("submit", (event) => {
+    const button = event.submitter;
+    if (!button) return;
+    if (button.getAttribute("aria-disabled") === "true") {
+      event.preventDefault();
+      document.getElementById(button.getAttribute("aria-describedby"))?.focus();
+      return;
+    }
+    if (button.getAttribute("aria-busy") === "true") {
+      event.preventDefault();
+      return;
+    }
+    if (!button.dataset.busy) return;
+    button.style.width = `${button.offsetWidth}px`;
+    button.dataset.label = button.innerHTML;
+    button.textContent = button.dataset.busy;
+    button.setAttribute("aria-busy", "true");
+  });
+  // Back from the next page: the browser may show this one as it was left.
+  addEventListener("pageshow", () => {
+    all("[aria-busy=true]").forEach((button) => {
+      button.innerHTML = button.dataset.label;
+      button.removeAttribute("aria-busy");
+      button.style.width = "";
+    });
+  });
+
+  // The crosshair: readings stand in the rows of the chart's own table.
+  function readChart(figure) {
+    const plot = figure.querySelector("[data-plot]");
+    const line = figure.querySelector("[data-reading]");
+    const readings = all("[data-said]", figure).map((row) => row.dataset.said);
+    const lines = all("[data-xs]", plot).map((element) => ({
+      element,
+      svg: element.ownerSVGElement,
+      xs: element.dataset.xs.split(" ").map(Number),
+    }));
+    let at = readings.length - 1;
+
+    function show(index) {
+      at = Math.max(0, Math.min(readings.length - 1, index));
+      line.textContent = readings[at];
+      lines.forEach(({ element, xs }) => {
+        element.setAttribute("x1", xs[at]);
+        element.setAttribute("x2", xs[at]);
+        element.classList.add("shown");
+      });
+    }
+    const hide = () => lines.forEach(({ element }) => element.classList.remove("shown"));
+
+    function nearest(event) {
+      const drawn = lines.find(({ svg }) => svg.getBoundingClientRect().width > 0);
+      const box = drawn.svg.getBoundingClientRect();
+      const x = ((event.clientX - box.left) / box.width) * drawn.svg.viewBox.baseVal.width;
+      const distances = drawn.xs.map((each) => Math.abs(each - x));
+      return distances.indexOf(Math.min(...distances));
+    }
+
+    plot.tabIndex = 0;
+    plot.setAttribute("role", "group");
+    plot.setAttribute("aria-label", "Chart; left and right arrow keys read it");
+    plot.addEventListener("pointermove", (event) => show(nearest(event)));
+    plot.addEventListener("pointerleave", hide);
+    plot.addEventListener("blur", hide);
+    plot.addEventListener("keydown", (event) => {
+      const target = { ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: readings.length - 1 };
+      if (!(event.key in target)) return;
+      event.preventDefault();
+      show(target[event.key]);
+    });
+  }
+  all("[data-chart]").forEach(readChart);
+})();

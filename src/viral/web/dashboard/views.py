@@ -1,0 +1,283 @@
+"""What the pages are given: plain data, no markup and no formatting."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from viral.schema.vocabulary import Confidence, Direction
+
+QUOTA_WARNING = 0.8
+MOST_CONCEPTS_AT_ONCE = 10
+_HALF_A_TENTH = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Flash:
+    """One sentence about the last action; it is shown once."""
+
+    kind: Literal["success", "error", "info"]
+    message: str
+    code: str | None = None
+    hint: str | None = None
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What every page needs: `now` is in the person's own time zone and sets it for all dates."""
+
+    now: datetime
+    csrf_token: str
+    tenant_name: str | None = None
+    person: str | None = None
+    is_demo: bool = False
+    can_sign_out: bool = False
+    flashes: tuple[Flash, ...] = ()
+    banners: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A part of a page that could not be read; the rest of the page stands."""
+
+    message: str
+    hint: str = ""
+    code: str | None = None
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """Concepts of the plan's month."""
+
+    used: int
+    allowed: int
+    renews_at: datetime
+
+    @property
+    def left(self) -> int:
+        return max(0, self.allowed - self.used)
+
+    @property
+    def share(self) -> float:
+        return min(1.0, self.used / self.allowed) if self.allowed > 0 else 1.0
+
+    @property
+    def level(self) -> Literal["fine", "near", "spent"]:
+        if self.left == 0:
+            return "spent"
+        return "near" if self.share >= QUOTA_WARNING else "fine"
+
+    @property
+    def most_at_once(self) -> int:
+        return max(1, min(MOST_CONCEPTS_AT_ONCE, self.left))
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """Mean absolute error, in points, over the last `results` results, and the same unlearned."""
+
+    with_learning: float
+    without_learning: float
+    results: int
+
+    @property
+    def change(self) -> float:
+        return self.with_learning - self.without_learning
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One entry of a select."""
+
+    value: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformScore:
+    """A concept's predicted score on one platform."""
+
+    platform: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """One signed share of a score, in points; learned ones name their adjustment."""
+
+    label: str
+    points: float
+    adjustment_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a post of the concept reached."""
+
+    actual: float
+    measured_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ConceptCard:
+    """A concept with its prediction; `starting_point` plus contributions make the score."""
+
+    id: str
+    category: str
+    title: str
+    hook: str
+    score: float
+    low: float
+    high: float
+    starting_point: float
+    contributions: tuple[Contribution, ...]
+    platforms: tuple[PlatformScore, ...]
+    duration_s: int
+    hashtags: tuple[str, ...]
+    post_at: datetime
+    result: Result | None = None
+
+    @property
+    def why(self) -> tuple[Contribution, ...]:
+        """Complete the contributions with what the 0 to 100 scale, or a short list, leaves out."""
+        total = self.starting_point + sum(each.points for each in self.contributions)
+        missing = self.score - total
+        if abs(missing) < _HALF_A_TENTH:
+            return self.contributions
+        is_cut_off = not 0 <= total <= 100  # noqa: PLR2004 - the ends of the scale
+        label = "The scale ends at 0 and 100" if is_cut_off else "Everything else"
+        return (*self.contributions, Contribution(label, missing))
+
+    @property
+    def verdict(self) -> Literal["inside", "above", "below"] | None:
+        if self.result is None:
+            return None
+        if self.low <= self.result.actual <= self.high:
+            return "inside"
+        return "above" if self.result.actual > self.high else "below"
+
+
+@dataclass(frozen=True, slots=True)
+class CurvePoint:
+    """Rolling error after the n-th result, with learning and without."""
+
+    number: int
+    measured_at: datetime
+    with_learning: float
+    without_learning: float
+
+
+@dataclass(frozen=True, slots=True)
+class CurveRule:
+    """Adjustments published after the n-th result."""
+
+    number: int
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class LearningCurve:
+    """Error before and after learning; `results_needed` above zero means too few for a curve."""
+
+    window: int
+    results_needed: int = 0
+    points: tuple[CurvePoint, ...] = ()
+    rules: tuple[CurveRule, ...] = ()
+    csv_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AdjustmentRow:
+    """One published change of an effect, in points, with its evidence."""
+
+    id: str
+    made_at: datetime
+    platform: str
+    what: str
+    old: float
+    new: float
+    evidence: str
+    status: Literal["active", "undone"] = "active"
+
+
+@dataclass(frozen=True, slots=True)
+class InsightRow:
+    """A pattern seen in results."""
+
+    pattern: str
+    evidence_count: int
+    impact: Literal["positive", "negative", "neutral"]
+    is_applied: bool
+    last_seen_at: datetime
+    recommendation: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CritiqueRow:
+    """What a critic made of a miss."""
+
+    id: str
+    made_at: datetime
+    title: str
+    platform: str
+    predicted: float
+    low: float
+    high: float
+    actual: float
+    direction: Direction
+    text: str
+    confidence: Confidence
+
+
+@dataclass(frozen=True, slots=True)
+class HomePage:
+    """The whole loop on one page."""
+
+    quota: Quota
+    concepts_this_month: int
+    results_learned: int
+    results_pending: int
+    accuracy: Accuracy | None
+    categories: tuple[Choice, ...]
+    platforms: tuple[Choice, ...]
+    concepts: tuple[ConceptCard, ...] | Failure = ()
+    learning: LearningCurve | Failure = LearningCurve(window=20, results_needed=5)
+    adjustments: tuple[AdjustmentRow, ...] | Failure = ()
+    insights: tuple[InsightRow, ...] | Failure = ()
+    critiques: tuple[CritiqueRow, ...] | Failure = ()
+    results_columns: tuple[str, ...] = ()
+
+    @property
+    def shown_adjustments(self) -> frozenset[str]:
+        if isinstance(self.adjustments, Failure):
+            return frozenset()
+        return frozenset(each.id for each in self.adjustments)
+
+    @property
+    def is_unused(self) -> bool:
+        return not self.concepts and not self.results_learned and not self.results_pending
+
+
+@dataclass(frozen=True, slots=True)
+class SignInPage:
+    """The door: closed, open with a one-time token, or a spent link."""
+
+    state: Literal["signed_out", "ready", "spent"]
+    token: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorPage:
+    """What failed, what still works, what to do."""
+
+    status: int
+    title: str
+    message: str
+    still_works: str = ""
+    hint: str = ""
+    code: str | None = None
+    request_id: str | None = None
+    is_signed_in: bool = False
