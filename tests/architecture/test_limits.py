@@ -15,6 +15,7 @@ SOURCE = ROOT / "src"
 PYTHON = sorted(
     path for folder in ("src", "tests", "tools", "bench") for path in (ROOT / folder).rglob("*.py")
 )
+LOCKS = sorted((ROOT / "requirements").glob("*.lock"))
 LONGEST_FUNCTION = 50
 LONGEST_FILE = 500
 # Where an error that we do not know by name may be caught: the command line, HTTP, the worker.
@@ -104,7 +105,7 @@ def test_only_the_settings_read_the_environment() -> None:
     assert [] == readers
 
 
-@pytest.mark.parametrize("lock", sorted((ROOT / "requirements").glob("*.lock")), ids=lambda p: p.name)
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.name)
 def test_lock_files_pin_by_hash_and_name_no_index(lock: Path) -> None:
     text = lock.read_text("utf-8")
     pinned = [line for line in text.splitlines() if re.match(r"[a-z0-9]", line)]
@@ -119,8 +120,8 @@ def test_no_committed_file_names_a_machines_folder_or_a_package_registry() -> No
     listing = subprocess.run(
         ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False
     )
-    hosts = "|".join(("pypi", "pythonhosted", "npmjs", "debian"))
-    unwanted = re.compile(rf"(?<![\w.])/(?:root|home/\w+)/|\b(?:{hosts})\.(?:org|com)")
+    hosts = ("pypi", "pythonhosted", "npmjs", "debian")
+    unwanted = re.compile(rf"(?<![\w.])/(?:root|home/\w+)/|\b(?:{'|'.join(hosts)})\.(?:org|com)")
 
     found = [
         name

@@ -1,0 +1,199 @@
+"""Sessions on PostgreSQL: a pool per role, every transaction with its tenant or with none."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+from sqlalchemy.orm import ORMExecuteState, Session, with_loader_criteria
+
+from viral.database.faults import connecting, connection_fault, isolation_error, sqlstate_of
+from viral.database.tenancy import (
+    WITHOUT_TENANT,
+    TenantConnection,
+    context_token,
+    current_tenant,
+    parse_tenant_id,
+)
+from viral.errors import PowerfulRole, TenantContextMissing
+from viral.schema.base import TenantOwned
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from sqlalchemy import Connection
+    from sqlalchemy.engine import ExceptionContext
+    from sqlalchemy.exc import DBAPIError
+    from sqlalchemy.orm import SessionTransaction, UOWTransaction
+    from sqlalchemy.pool import ConnectionPoolEntry
+
+    from viral.database.urls import ServerUrl
+
+# Whether the role can pass row security, and whether others could read its statements.
+_ROLE_QUERY = """
+SELECT r.rolsuper OR r.rolbypassrls OR EXISTS (
+         SELECT FROM pg_catalog.pg_roles AS o
+         WHERE o.rolname IN ('viral_owner', 'viral_auth') AND pg_has_role(r.oid, o.oid, 'MEMBER')
+       ) AS is_powerful,
+       current_setting('track_activities') = 'off'
+       AND (current_setting('server_version_num')::integer >= 180000
+            OR coalesce(current_setting('pg_stat_statements.track_utility', true), 'off') = 'off')
+       AS hides_statements
+FROM pg_catalog.pg_roles AS r
+WHERE r.rolname = current_user
+"""
+
+
+class TenantSession(Session):
+    """The synchronous half of a session; `info` holds its tenant and context."""
+
+
+class Database:
+    """One role's way to a database.
+
+    `tenant_session` for rows of one tenant; `session` for the tenant that the task has named;
+    `session_without_tenant` for functions and tables that ask for none.
+    """
+
+    def __init__(self, url: ServerUrl, *, context_key: bytes) -> None:
+        self.url = url
+        self._context_key = context_key
+        self._engine = create_async_engine(
+            url.sqlalchemy,
+            connect_args={**url.connect_args, "connection_class": TenantConnection},
+            pool_size=url.pool_size,
+            max_overflow=0,
+            pool_timeout=url.pool_timeout_s,
+            pool_pre_ping=True,
+            json_serializer=lambda value: msgspec.json.encode(value).decode(),
+            json_deserializer=msgspec.json.decode,
+            hide_parameters=True,
+        )
+        sync_engine = self._engine.sync_engine
+        event.listen(sync_engine, "connect", _learn_role)
+        event.listen(sync_engine, "begin", _forget_context)
+        event.listen(sync_engine, "checkin", _allow_pool)
+        event.listen(sync_engine, "handle_error", self._translate)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._engine.dispose()
+
+    @asynccontextmanager
+    async def tenant_session(self, tenant_id: UUID | str) -> AsyncIterator[AsyncSession]:
+        """Open a transaction of one tenant: committed at the end, rolled back on an error."""
+        tenant = parse_tenant_id(tenant_id)
+        info = {"tenant_id": tenant, "context": context_token(self._context_key, tenant)}
+        async with self._begin(info) as session:
+            yield session
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[AsyncSession]:
+        """Open a transaction of the tenant named by `set_tenant_context` in this task."""
+        async with self.tenant_session(current_tenant()) as session:
+            yield session
+
+    @asynccontextmanager
+    async def session_without_tenant(self) -> AsyncIterator[AsyncSession]:
+        """Open a transaction in which every row of a tenant is out of reach (VT001)."""
+        async with self._begin({"context": WITHOUT_TENANT}) as session:
+            yield session
+
+    @asynccontextmanager
+    async def _begin(self, info: dict[str, object]) -> AsyncIterator[AsyncSession]:
+        async with (
+            AsyncSession(
+                self._engine, sync_session_class=TenantSession, info=info, expire_on_commit=False
+            ) as session,
+            session.begin(),
+        ):
+            with connecting(self.url):
+                await session.connection()
+            yield session
+
+    def _translate(self, context: ExceptionContext) -> None:
+        error = context.original_exception
+        ours = isolation_error(sqlstate_of(error))
+        if ours is None and (context.connection is None or context.is_disconnect):
+            ours = connection_fault(error, self.url)
+        if ours is not None:
+            raise ours from error
+
+
+def tenant_of(session: AsyncSession) -> UUID:
+    """Return the tenant that a session is open for."""
+    tenant_id = session.info.get("tenant_id")
+    if not isinstance(tenant_id, UUID):
+        raise TenantContextMissing("This session was opened without a tenant.")
+    return tenant_id
+
+
+def _driver(connection: Connection) -> TenantConnection:
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, TenantConnection)
+    return driver
+
+
+def _learn_role(adapted: object, _entry: ConnectionPoolEntry) -> None:
+    """Refuse a role that could pass row security; see whether literals are hidden."""
+    role = adapted.run_async(lambda driver: driver.fetchrow(_ROLE_QUERY))  # type: ignore[attr-defined]  # the dialect's adapter is untyped
+    if role["is_powerful"]:
+        raise PowerfulRole(
+            "The app refuses to run as a superuser, as the owner of the tables, or with BYPASSRLS:"
+            " row security would not hold.",
+            hint="Use the role viral_app in DATABASE_URL.",
+        )
+    adapted.driver_connection.hides_statements = role["hides_statements"]  # type: ignore[attr-defined]  # the dialect's adapter is untyped
+
+
+def _forget_context(connection: Connection) -> None:
+    # From here to the session's own listener nothing may begin: a forgotten tenant is refused.
+    _driver(connection).context = None
+
+
+def _allow_pool(adapted: object, _entry: ConnectionPoolEntry) -> None:
+    # Between owners the pool pings the server.
+    driver = getattr(adapted, "driver_connection", None)
+    if driver is not None:
+        driver.context = WITHOUT_TENANT
+
+
+@event.listens_for(TenantSession, "after_begin")
+def _bind_context(session: Session, _transaction: SessionTransaction, conn: Connection) -> None:
+    driver = _driver(conn)
+    if not driver.is_in_transaction():
+        driver.context = session.info["context"]
+
+
+@event.listens_for(TenantSession, "before_flush")
+def _own_new_rows(session: Session, _flush: UOWTransaction, _objects: object) -> None:
+    """Give rows of a tenant's table the session's tenant."""
+    tenant_id = session.info.get("tenant_id")
+    if tenant_id is None:
+        return
+    for row in session.new:
+        if isinstance(row, TenantOwned) and row.tenant_id is None:
+            row.tenant_id = tenant_id
+
+
+@event.listens_for(TenantSession, "do_orm_execute")
+def _name_tenant(state: ORMExecuteState) -> None:
+    """Add the tenant as a predicate: PostgreSQL can skip, a router can route; policies decide."""
+    tenant_id = state.session.info.get("tenant_id")
+    if tenant_id is not None and not state.is_column_load and not state.is_relationship_load:
+        state.statement = state.statement.options(
+            with_loader_criteria(
+                TenantOwned,
+                lambda table: table.tenant_id == tenant_id,
+                include_aliases=True,
+            )
+        )
+
+
+def is_unique_violation(error: DBAPIError) -> bool:
+    """Tell whether a statement failed because its key is taken."""
+    return sqlstate_of(error) == "23505"

@@ -1,0 +1,154 @@
+"""What the driver and the server raise, said in our errors: the cause in one line, and the fix."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import asyncpg
+from sqlalchemy.exc import DBAPIError
+
+from viral.errors import (
+    ServerError,
+    ServerRefused,
+    ServerUnreachable,
+    TenantContextMissing,
+    TenantContextUnknown,
+    ViralError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from viral.database.urls import ServerUrl
+
+# SQLSTATE, PostgreSQL manual appendix A.
+_REFUSALS = {
+    "28P01": ("the password of {user} is wrong", "Correct the password in the URL."),
+    "28000": (
+        "{user} may not connect to {database}",
+        (
+            "Check the role's name, its right to connect, and whether the server asks for TLS"
+            " (sslmode=require)."
+        ),
+    ),
+    "22023": (
+        "the server has no role viral_owner",
+        "Set the server up with `viral server bootstrap --admin-url URL`.",
+    ),
+    "3D000": ("there is no database {database}", "Create it, or correct the name in the URL."),
+    "42501": (
+        "{user} may not do this in {database}",
+        "Set the server up with `viral server bootstrap --admin-url URL`.",
+    ),
+    "53300": ("the server has no connection left", "Lower connection_limit, or use a pooler."),
+    "57P03": ("the server is starting or stopping", "Try again in a moment."),
+}
+# Classes 57P and 08: the server ends the connection, or it is gone.
+_CLOSED = {"57P01", "57P02", "08000", "08001", "08003", "08006"}
+# The first that fits.
+_REASONS: tuple[tuple[type[OSError], str], ...] = (
+    (socket.gaierror, "the host name is not known"),
+    (ConnectionRefusedError, "nothing listens there"),
+    (TimeoutError, "no answer in time"),
+    (OSError, "the connection broke"),
+)
+
+
+def sqlstate_of(error: BaseException | None) -> str | None:
+    """Find the SQLSTATE in an error or in what it came from."""
+    while error is not None:
+        state = getattr(error, "sqlstate", None)
+        if isinstance(state, str):
+            return state
+        error = getattr(error, "orig", None) or error.__cause__
+    return None
+
+
+def isolation_error(state: str | None) -> ViralError | None:
+    """Return our error for the two SQLSTATEs of the tenant context."""
+    if state == "VT001":
+        return TenantContextMissing("This statement touches a tenant's rows without a tenant.")
+    if state == "VT002":
+        return TenantContextUnknown(
+            "The tenant context is not one of this installation.",
+            hint="The tenant is erased, or the context key belongs to another installation.",
+        )
+    return None
+
+
+def connection_fault(error: BaseException, url: ServerUrl) -> ServerError | None:
+    """Explain why a connection failed; None when the error is about something else."""
+    state = sqlstate_of(error)
+    if state in _REFUSALS:
+        cause, fix = _REFUSALS[state]
+        text = cause.format(user=url.user, database=url.database)
+        return ServerRefused(f"Connecting to {url} failed: {text}.", hint=fix)
+    cause_of = _root(error)
+    if refusal := None if state else _tls_refusal(cause_of, url):
+        return refusal
+    reason = _unreachable_reason(cause_of, state)
+    if reason is None:
+        return None
+    return ServerUnreachable(
+        f"Can't reach the database server at {url.host}:{url.port}: {reason}.",
+        hint="Check DATABASE_URL and that the server runs: `viral server status`.",
+    )
+
+
+def _tls_refusal(error: BaseException, url: ServerUrl) -> ServerRefused | None:
+    if "rejected SSL upgrade" in str(error):
+        return ServerRefused(
+            f"Connecting to {url} failed: the server offers no TLS.",
+            hint="Use sslmode=prefer or sslmode=disable, or switch TLS on at the server.",
+        )
+    if isinstance(error, ssl.SSLError):
+        return ServerRefused(
+            f"Connecting to {url} failed: TLS was refused ({error.reason or 'handshake'}).",
+            hint="Check sslmode and sslrootcert in the URL.",
+        )
+    if url.tls and isinstance(error, FileNotFoundError | PermissionError):
+        return ServerRefused(
+            f"Connecting to {url} failed: a file for TLS cannot be read ({error.strerror}).",
+            hint="Check sslrootcert, sslcert and sslkey in the URL.",
+        )
+    return None
+
+
+@contextmanager
+def connecting(url: ServerUrl) -> Iterator[None]:
+    """Turn what goes wrong while a connection is made into our errors."""
+    try:
+        yield
+    except (
+        OSError,
+        TimeoutError,
+        DBAPIError,
+        asyncpg.PostgresError,
+        asyncpg.InterfaceError,
+    ) as error:
+        fault = connection_fault(error, url)
+        if fault is None:
+            raise
+        raise fault from error
+
+
+def _root(error: BaseException) -> BaseException:
+    # What the system says is the cause; a time-out comes from a cancellation, which says nothing.
+    while not isinstance(error, OSError):
+        cause = getattr(error, "orig", None) or error.__cause__
+        if cause is None:
+            break
+        error = cause
+    return error
+
+
+def _unreachable_reason(error: BaseException, state: str | None) -> str | None:
+    if state is not None:
+        return "the server closed the connection" if state in _CLOSED else None
+    if isinstance(error, asyncpg.InterfaceError) and "closed" in str(error):
+        # The driver's own words for a connection that ended before this statement.
+        return "the server closed the connection"
+    return next((reason for kind, reason in _REASONS if isinstance(error, kind)), None)

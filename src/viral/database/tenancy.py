@@ -1,0 +1,149 @@
+"""The tenant context: BEGIN and the tenant's capability go to the server in one message.
+
+The mechanism uses public API only: asyncpg takes a `connection_class`, whose `transaction()` is
+what SQLAlchemy's dialect starts, commits and rolls back. A transaction that was given no context
+is refused before anything is sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import re
+from contextvars import ContextVar
+from typing import Literal
+from uuid import UUID
+from weakref import ReferenceType, ref
+
+import asyncpg
+
+from viral.errors import BadTenantId, CommitLost, TenantContextMissing
+
+WITHOUT_TENANT: Literal["without tenant"] = "without tenant"
+_TOKEN = re.compile(r"\A[0-9a-f]{64}\Z")
+# Settings and held cursors of the session belong to whoever had the connection before. Sent with
+# BEGIN in one message: no round trip, and no difference that could be measured.
+_CLEAN = "RESET ALL;CLOSE ALL"
+
+
+class TenantTransaction:
+    """A transaction of one tenant, or explicitly of none."""
+
+    __slots__ = ("_connection", "_head")
+
+    def __init__(self, connection: TenantConnection, head: str) -> None:
+        self._connection = connection
+        self._head = head
+
+    async def start(self) -> None:
+        """Send BEGIN with the context; raise TenantContextMissing when none was given."""
+        connection = self._connection
+        context, connection.context = connection.context, None
+        if context is None:
+            raise TenantContextMissing("No tenant is named; nothing was sent.")
+        try:
+            if context == WITHOUT_TENANT:
+                await connection.execute(f"{_CLEAN};{self._head};SET LOCAL app.tenant=''")
+            elif connection.hides_statements:
+                await connection.execute(f"{_CLEAN};{self._head};SET LOCAL app.tenant='{context}'")
+            else:
+                # The literal would be seen in pg_stat_activity; a parameter is not.
+                await connection.execute(f"{_CLEAN};{self._head};SET LOCAL app.tenant=''")
+                await connection.fetchval("SELECT set_config('app.tenant', $1, true)", context)
+        except BaseException:
+            if not connection.is_closed() and connection.is_in_transaction():
+                await connection.execute("ROLLBACK")
+            raise
+
+    async def commit(self) -> None:
+        """Commit; the server answers ROLLBACK when the transaction had failed before."""
+        answer = await self._connection.execute("COMMIT")
+        if answer != "COMMIT":
+            raise CommitLost(f"COMMIT was answered {answer}; nothing was stored.")
+
+    async def rollback(self) -> None:
+        await self._connection.execute("ROLLBACK")
+
+
+class TenantConnection(asyncpg.Connection):
+    """A connection whose transactions carry a tenant's context.
+
+    `context` is a token, WITHOUT_TENANT, or None: then the next transaction is refused.
+    """
+
+    # asyncpg's own class has slots; these two need room.
+    __slots__ = ("__dict__",)
+
+    # Until a session takes the connection, the pool itself may talk to the server.
+    context: str | None = WITHOUT_TENANT
+    hides_statements = False
+
+    def transaction(  # type: ignore[override]  # the dialect starts, commits, rolls back: no more
+        self,
+        *,
+        isolation: str | None = None,
+        readonly: bool = False,
+        deferrable: bool = False,
+    ) -> TenantTransaction:
+        """Return a transaction that begins with the context of this connection."""
+        head = "BEGIN"
+        if isolation:
+            head += f" ISOLATION LEVEL {isolation.replace('_', ' ').upper()}"
+        if readonly:
+            head += " READ ONLY"
+        if deferrable:
+            head += " DEFERRABLE"
+        return TenantTransaction(self, head)
+
+
+def context_token(context_key: bytes, tenant_id: UUID) -> str:
+    """Derive a tenant's capability: HMAC-SHA-256 of its id under the context key, as hex."""
+    token = hmac.new(context_key, str(tenant_id).encode(), hashlib.sha256).hexdigest()
+    assert _TOKEN.match(token)
+    return token
+
+
+def token_hash(token: str) -> bytes:
+    """Return what the database keeps of a token."""
+    return hashlib.sha256(token.encode()).digest()
+
+
+def parse_tenant_id(value: object) -> UUID:
+    """Read a tenant id; anything but a UUID is refused before it comes near SQL."""
+    if isinstance(value, UUID):
+        return value
+    try:
+        return UUID(str(value))
+    except ValueError as error:
+        raise BadTenantId(f"{str(value)[:60]!r} is not a tenant's id.") from error
+
+
+_bound: ContextVar[tuple[ReferenceType[asyncio.Task[object]], UUID] | None] = ContextVar(
+    "tenant", default=None
+)
+
+
+def set_tenant_context(tenant_id: UUID | str) -> None:
+    """Name the tenant of all sessions that the current task opens from here on.
+
+    It holds for this task alone: a task started from it has to name its own.
+    """
+    _bound.set((ref(_current_task()), parse_tenant_id(tenant_id)))
+
+
+def current_tenant() -> UUID:
+    """Return the tenant of the current task; raise TenantContextMissing when none was named."""
+    match _bound.get():
+        case (owner, UUID() as tenant_id) if owner() is _current_task():
+            return tenant_id
+    raise TenantContextMissing(
+        "No tenant is named; nothing was sent.",
+        hint="Call set_tenant_context(tenant_id) in this task, or use tenant_session(tenant_id).",
+    )
+
+
+def _current_task() -> asyncio.Task[object]:
+    task = asyncio.current_task()
+    assert task is not None, "a tenant context belongs to a task"
+    return task

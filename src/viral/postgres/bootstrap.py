@@ -1,0 +1,176 @@
+"""Prepare a server for the product: roles, their passwords, the database, its privileges."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import os
+from contextlib import asynccontextmanager
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+import asyncpg
+
+from viral.database.faults import connecting
+from viral.errors import ServerRefused
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from viral.database.secrets import Secrets
+    from viral.database.urls import ServerUrl
+
+# Roles without a login own things; roles with one do things (design: one right each).
+OWNERS = ("viral_owner", "viral_auth")
+LOGINS = (
+    "viral_migrator",
+    "viral_app",
+    "viral_worker",
+    "viral_system",
+    "viral_signin",
+    "viral_readonly",
+    "viral_backup",
+)
+MAINTENANCE = {"postgres", "template1", "defaultdb"}
+DATABASE = "viral"
+
+# Locks between sessions, messages and large objects pass over row security.
+_WITHHELD = """
+SELECT p.oid::regprocedure::text FROM pg_catalog.pg_proc AS p
+WHERE p.pronamespace = 'pg_catalog'::regnamespace
+  AND (p.proname ~ '^pg_(try_)?advisory_' OR p.proname IN ('pg_notify', 'loread', 'lowrite')
+       OR p.proname ~ '^lo_')
+  AND has_function_privilege('public', p.oid, 'EXECUTE')
+"""
+_LOCKS_FOR = "viral_auth, viral_migrator"
+_FIRST_WITH_SET_OPTION = 16
+
+
+def scram_verifier(password: str, *, salt: bytes | None = None, iterations: int = 4096) -> str:
+    """Compute what PostgreSQL stores of a password (RFC 5803), so that no statement holds it."""
+    salt = salt or os.urandom(16)
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, iterations)
+    stored = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
+    server = hmac.digest(salted, b"Server Key", "sha256")
+    encoded = [base64.b64encode(part).decode() for part in (salt, stored, server)]
+    return f"SCRAM-SHA-256${iterations}:{encoded[0]}${encoded[1]}:{encoded[2]}"
+
+
+async def bootstrap(admin: ServerUrl, secrets: Secrets) -> tuple[str, list[str]]:
+    """Make the roles and the database ready; return its name and what could not be done.
+
+    `admin` may be a superuser or a role with CREATEROLE and CREATEDB. It can run again at any
+    time: passwords are set to those of this installation.
+    """
+    warnings: list[str] = []
+    name = DATABASE if admin.database in MAINTENANCE else admin.database
+    async with _connection(admin) as server:
+        await _make_roles(server, secrets, warnings)
+        if not await server.fetchval("SELECT true FROM pg_database WHERE datname = $1", name):
+            await server.execute(f"CREATE DATABASE {_quoted(name)} OWNER viral_owner")
+    async with _connection(admin.for_database(name)) as database:
+        await prepare_database(database, warnings)
+    return name, warnings
+
+
+async def prepare_database(connection: asyncpg.Connection, warnings: list[str]) -> None:
+    """Set the privileges inside one database; the roles are there already."""
+    script = (files("viral.postgres") / "bootstrap.sql").read_text("utf-8")
+    name = await connection.fetchval("SELECT current_database()")
+    await connection.execute(
+        script.replace("{database}", _quoted(name)).replace("{logins}", ", ".join(LOGINS))
+    )
+    for (function,) in await connection.fetch(_WITHHELD):
+        await connection.execute(f"REVOKE EXECUTE ON FUNCTION {function} FROM PUBLIC")
+        if "advisory" in function:
+            await connection.execute(f"GRANT EXECUTE ON FUNCTION {function} TO {_LOCKS_FOR}")
+    if await connection.fetchval(
+        "SELECT has_function_privilege('viral_app', 'pg_advisory_lock(bigint)', 'EXECUTE')"
+    ):
+        warnings.append(
+            "PUBLIC keeps advisory locks, pg_notify and large objects: only a superuser can"
+            " withhold them."
+        )
+
+
+async def _make_roles(server: asyncpg.Connection, secrets: Secrets, warnings: list[str]) -> None:
+    known = {name for (name,) in await server.fetch("SELECT rolname FROM pg_roles")}
+    for role in OWNERS:
+        if role not in known:
+            await server.execute(f"CREATE ROLE {role} NOLOGIN")
+    is_superuser = await server.fetchval(
+        "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"
+    )
+    version = server.get_server_version()
+    if not is_superuser:
+        # Since PostgreSQL 16 who makes a role may not act as it unless told so.
+        option = " WITH SET TRUE, INHERIT TRUE" if version.major >= _FIRST_WITH_SET_OPTION else ""
+        await server.execute(f"GRANT {', '.join(OWNERS)} TO CURRENT_USER{option}")
+    for role in LOGINS:
+        await _make_login(server, role, secrets.password(role), is_new=role not in known)
+    await server.execute(f"GRANT {', '.join(OWNERS)} TO viral_migrator")
+    await _try(
+        server,
+        "ALTER ROLE viral_app SET track_activities = off",
+        warnings,
+        "Statements of the app stay visible to the administrator, so the tenant context is sent"
+        " as a parameter: one more round trip.",
+    )
+    await _try(
+        server,
+        "ALTER ROLE viral_backup REPLICATION BYPASSRLS",
+        warnings,
+        "viral_backup gets neither REPLICATION nor BYPASSRLS here: logical backups only.",
+    )
+    await _try(
+        server,
+        "GRANT pg_read_all_data TO viral_backup",
+        warnings,
+        "viral_backup cannot read all tables: the administrator has to grant pg_read_all_data.",
+    )
+
+
+async def _make_login(
+    server: asyncpg.Connection, role: str, password: str, *, is_new: bool
+) -> None:
+    verb = "CREATE" if is_new else "ALTER"
+    inherit = "NOINHERIT" if role == "viral_migrator" else "INHERIT"
+    await server.execute(
+        f"{verb} ROLE {role} LOGIN {inherit} PASSWORD '{scram_verifier(password)}'"
+    )
+
+
+async def _try(
+    server: asyncpg.Connection, statement: str, warnings: list[str], otherwise: str
+) -> None:
+    try:
+        await server.execute(statement)
+    except asyncpg.InsufficientPrivilegeError:
+        warnings.append(otherwise)
+
+
+@asynccontextmanager
+async def _connection(url: ServerUrl) -> AsyncIterator[asyncpg.Connection]:
+    with connecting(url):
+        connection = await asyncpg.connect(
+            host=url.host,
+            port=url.port,
+            user=url.user,
+            password=url.password,
+            database=url.database,
+            **url.connect_args,
+        )
+    try:
+        yield connection
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise ServerRefused(
+            f"{url.user} may not prepare the server: {error}.",
+            hint="Use a role with CREATEROLE and CREATEDB, or a superuser.",
+        ) from error
+    finally:
+        await connection.close()
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

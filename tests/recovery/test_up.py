@@ -1,0 +1,133 @@
+"""`viral up` as people run it: it answers, survives a killed database, leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from clusters import free_port
+
+from viral.postgres.account import ROOT_STATE
+
+pytestmark = pytest.mark.timeout(180)
+READY_WITHIN_S = 90
+BACK_WITHIN_S = 30
+
+
+class Up:
+    """A running `viral up` in a home of its own."""
+
+    def __init__(self, home: Path, port: int) -> None:
+        self.environment = {
+            "PATH": os.environ["PATH"],
+            "VIRAL_HOME": str(home),
+            "VIRAL_PORT": str(port),
+        }
+        self.home = home
+        self.port = port
+        self.log = home.parent / "up.log"
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "viral", "up"],
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+                cwd=home.parent,
+                start_new_session=True,
+            )
+
+    def viral(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "viral", *words],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=self.home.parent,
+        )
+
+    def postmaster(self) -> int:
+        return int(json.loads(self.viral("server", "status", "--json").stdout)["pid"])
+
+    def is_healthy(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health", timeout=5) as page:
+                return bool(page.status == 200)
+        except OSError:
+            return False
+
+    def processes(self) -> list[str]:
+        """Every live process that names this home: ours, and the server's."""
+        found = []
+        for folder in Path("/proc").iterdir():
+            if not folder.name.isdigit():
+                continue
+            try:
+                environment = (folder / "environ").read_bytes()
+                command = (folder / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if f"VIRAL_HOME={self.home}".encode() in environment and command:
+                found.append(command.replace(b"\0", b" ").decode())
+        return found
+
+
+@pytest.fixture
+def up(short_folder: Path) -> Iterator[Up]:
+    folder = short_folder / "up"
+    (folder / "home").mkdir(parents=True)
+    running = Up(folder / "home", free_port())
+    wait_until(running.is_healthy, READY_WITHIN_S)
+    yield running
+    if running.process.poll() is None:
+        running.process.send_signal(signal.SIGINT)
+        running.process.wait(30)
+    installation = json.loads((folder / "home" / "installation.json").read_text())
+    shutil.rmtree(ROOT_STATE / installation["id"], ignore_errors=True)
+    shutil.rmtree(folder)
+
+
+def wait_until(is_true: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not is_true():
+        assert time.monotonic() < deadline, "it took too long"
+        time.sleep(0.2)
+
+
+def test_the_product_survives_its_database_and_leaves_nothing_behind(up: Up) -> None:
+    second = up.viral("up")
+    assert 0 == second.returncode
+    assert f"pid {up.process.pid}" in second.stdout
+
+    made = up.viral("tenant", "create", "kept", "--json")
+    assert 0 == made.returncode
+    killed = up.postmaster()
+    os.kill(killed, signal.SIGKILL)
+    wait_until(lambda: up.is_healthy() and up.postmaster() != killed, BACK_WITHIN_S)
+    assert "kept" in up.viral("tenant", "list").stdout
+
+    up.process.send_signal(signal.SIGINT)
+    assert 0 == up.process.wait(30)
+    wait_until(lambda: not up.processes(), 10)
+    assert "Traceback" not in up.log.read_text()
+
+
+def test_a_killed_supervisor_takes_its_children_along_and_the_next_one_joins(up: Up) -> None:
+    os.kill(up.process.pid, signal.SIGKILL)
+    up.process.wait()
+    wait_until(lambda: not any(" web" in each or " worker" in each for each in up.processes()), 15)
+
+    again = Up(up.home, up.port)
+    up.process = again.process
+
+    wait_until(again.is_healthy, READY_WITHIN_S)
+    assert "demo studio" not in again.log.read_text()
