@@ -33,7 +33,7 @@ up: setup ## start the whole product on this machine
 	@exec $(BIN)/viral up
 
 test: dev ## run the whole test suite
-	@$(PYTHON) tools/browser.py
+	@$(PYTHON) tools/chromium.py
 	@$(BIN)/pytest
 
 check: dev ## format, lint, types, layers: all that CI checks without running the product
@@ -42,11 +42,15 @@ check: dev ## format, lint, types, layers: all that CI checks without running th
 	@$(BIN)/mypy
 	@$(BIN)/pyrefly check
 	@$(BIN)/lint-imports
-	@$(BIN)/deptry .
+	@$(BIN)/deptry src
+	@$(BIN)/python tools/reference.py --check
 
 format: dev ## put the code into its form
 	@$(BIN)/ruff check --fix-only --quiet .
 	@$(BIN)/ruff format .
+
+docs: setup ## write the generated reference again
+	@$(BIN)/python tools/reference.py
 
 bench-learning: setup ## the learner beside its baselines: make bench-learning DATA=folder
 	@$(BIN)/python bench/learning.py $(DATA)
@@ -59,4 +63,4 @@ lock: $(BIN)/uv ## compile the lock files again
 	@$(BIN)/uv pip compile --quiet --no-header --generate-hashes --no-emit-index-url --universal --python-version 3.11 pyproject.toml -o requirements/run.lock
 	@$(BIN)/uv pip compile --quiet --no-header --generate-hashes --no-emit-index-url --universal --python-version 3.11 pyproject.toml --group dev -c requirements/run.lock -o requirements/dev.lock
 
-.PHONY: help setup dev up test check format bench-learning dist lock
+.PHONY: help setup dev up test check format docs bench-learning dist lock

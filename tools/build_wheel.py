@@ -23,7 +23,9 @@ def main() -> None:
     """Build, look into the wheel, install it with the locked dependencies, start its command."""
     uv = str(Path(sys.executable).with_name("uv"))
     shutil.rmtree(DIST, ignore_errors=True)
-    subprocess.run([uv, "build", "--quiet", "--wheel", "--out-dir", str(DIST)], cwd=ROOT, check=True)
+    subprocess.run(
+        [uv, "build", "--quiet", "--wheel", "--out-dir", str(DIST)], cwd=ROOT, check=True
+    )
     (wheel,) = DIST.glob("*.whl")
     listing = subprocess.run(
         [sys.executable, "-m", "zipfile", "-l", str(wheel)],

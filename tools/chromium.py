@@ -1,4 +1,4 @@
-"""See that the browser tests can run: install Debian's Chromium where that is allowed, else say so."""
+"""See that the browser tests can run: install Debian's Chromium where allowed, else say so."""
 
 import os
 import shutil

@@ -1,0 +1,96 @@
+"""`viral web` and `viral worker`: the processes that `viral up` supervises, one by one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+from typing import TYPE_CHECKING
+
+import structlog
+
+from viral.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PARENT_CHECK_S = 1.0
+GRACE_S = 5
+
+
+def web() -> None:
+    """Serve the dashboard and the API. Example: VIRAL_PORT=8080 viral web."""
+    import uvicorn
+
+    from viral.web.application import create_application
+
+    settings = load_settings()
+    configure_logs()
+    configuration = uvicorn.Config(
+        create_application(settings),
+        host="127.0.0.1",
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_S,
+    )
+    server = uvicorn.Server(configuration)
+
+    async def serve() -> None:
+        def end() -> None:
+            server.should_exit = True
+
+        watcher = asyncio.create_task(_end_with_parent(end))
+        await server.serve()
+        watcher.cancel()
+
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(serve())
+
+
+def worker() -> None:
+    """Run jobs. Example: viral worker."""
+    configure_logs()
+    asyncio.run(_work(load_settings()))
+
+
+def configure_logs() -> None:
+    """Write events with fields to standard error; nothing below INFO."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(),
+    )
+
+
+async def _work(settings: Settings) -> None:
+    from viral.runtime import open_runtime
+    from viral.worker.loop import run_worker
+
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    watcher = asyncio.create_task(_end_with_parent(stop.set))
+    async with open_runtime(settings) as runtime:
+        await run_worker(runtime, stop)
+    watcher.cancel()
+
+
+async def _end_with_parent(end: Callable[[], object]) -> None:
+    """End a process whose supervisor was killed and cannot end it any more."""
+    parent = os.getppid()
+    # The kernel tells nobody that a parent died; it only gives the child another one.
+    while os.getppid() == parent:  # noqa: ASYNC110
+        await asyncio.sleep(PARENT_CHECK_S)
+    end()

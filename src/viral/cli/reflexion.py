@@ -1,0 +1,197 @@
+"""`viral reflexion`: learning from results, and the proof."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+from uuid import UUID
+
+import typer
+
+from viral.cli.output import out, print_json, print_table, progress_bar
+from viral.errors import BadInput
+from viral.settings import load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from viral.features.reflexion.run import RunReport
+    from viral.schema.learning import ScoringAdjustment
+
+group = typer.Typer(no_args_is_help=True, help="Reflexion: learning from misses, with proof.")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Tenant = Annotated[str, typer.Option("--tenant", help="The tenant's slug.")]
+
+
+@group.command()
+def run(as_json: AsJson = False) -> None:
+    """Learn from all results that wait: critiques, insights, adjustments.
+
+    Example: viral reflexion run
+    """
+    with progress_bar("Learning") as advance:
+        report = asyncio.run(_run(advance))
+    if as_json:
+        print_json(
+            {
+                "results": report.results,
+                "by_platform": report.by_platform,
+                "tenants": report.tenants,
+                "critiques": report.critiques,
+                "insights": report.insights,
+                "adjustments": report.adjustments,
+            }
+        )
+        return
+    out.print(
+        f"Learnt from {report.results:,} results of {report.tenants:,} tenants:"
+        f" {report.critiques:,} critiques, {report.insights:,} insights,"
+        f" {report.adjustments:,} adjustments."
+    )
+
+
+@group.command()
+def status(tenant: Tenant, as_json: AsJson = False) -> None:
+    """Show the error with learning and without, and the newest adjustments.
+
+    Example: viral reflexion status --tenant demo
+    """
+    document = asyncio.run(_status(tenant))
+    if as_json:
+        print_json(document)
+        return
+    out.print(f"{document['learned']:,} results learnt, {document['waiting']:,} wait.")
+    accuracy = document["accuracy"]
+    if isinstance(accuracy, dict):
+        _show_accuracy(accuracy)
+    else:
+        out.print("Too few predicted results for a figure.")
+    adjustments = document["adjustments"]
+    assert isinstance(adjustments, list)
+    columns = ("id", "platform", "goal", "what", "old", "new", "evidence", "state")
+    print_table(columns, [[each[name] for name in columns] for each in adjustments])
+
+
+@group.command()
+def undo(
+    adjustment: Annotated[str, typer.Argument(help="The adjustment's id, see status.")],
+    tenant: Tenant,
+    as_json: AsJson = False,
+) -> None:
+    """Serve the value from before an adjustment again, and keep it.
+
+    Example: viral reflexion undo 0199f3a0-... --tenant demo
+    """
+    undone = asyncio.run(_undo(adjustment, tenant))
+    if as_json:
+        print_json({"id": undone.id, "value": undone.old_value})
+    else:
+        out.print(f"Undone: the effect is served at {undone.old_value:+.1f} points again.")
+
+
+@group.command()
+def evaluate(
+    file: Annotated[Path, typer.Argument(help="Past results, as for performance import.")],
+    after: Annotated[
+        Path | None, typer.Option("--after", help="Earlier results to live through first.")
+    ] = None,
+    predictions: Annotated[
+        Path | None, typer.Option("--predictions", help="Write every prediction to this CSV.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Back-test the learner on a history, beside simpler learners; needs no database.
+
+    Example: viral reflexion evaluate results.csv --predictions predictions.csv
+    """
+    from viral.cli.evaluate import evaluate_files
+
+    evaluate_files(file, after, predictions, as_json=as_json)
+
+
+async def _run(advance: Callable[[str, int, int | None], None]) -> RunReport:
+    from viral.features.reflexion.run import run_reflexion
+    from viral.runtime import open_runtime
+
+    async with open_runtime(load_settings()) as runtime:
+        return await run_reflexion(
+            runtime.app,
+            runtime.system,
+            critic=runtime.critic,
+            now=runtime.clock(),
+            hashed=runtime.hashed,
+            progress=advance,
+        )
+
+
+async def _status(slug: str) -> dict[str, object]:
+    from viral.features.reflexion import status as proof
+    from viral.features.tenants import find_tenant
+    from viral.runtime import open_runtime
+
+    async with open_runtime(load_settings()) as runtime:
+        async with runtime.system.session_without_tenant() as session:
+            tenant = await find_tenant(session, slug)
+        async with runtime.app.tenant_session(tenant.id) as session:
+            learned, waiting = await proof.count_results(session)
+            results = await proof.scored_results(session)
+            adjustments = await proof.list_adjustments(session, limit=20)
+    accuracy = proof.accuracy_of(results)
+    return {
+        "learned": learned,
+        "waiting": waiting,
+        "accuracy": None
+        if accuracy is None
+        else {
+            "results": accuracy.results,
+            "with_learning": round(accuracy.with_learning, 2),
+            "without_learning": round(accuracy.without_learning, 2),
+            "inside_interval": round(accuracy.inside, 3),
+        },
+        "adjustments": [_adjustment(each) for each in adjustments],
+    }
+
+
+async def _undo(adjustment: str, slug: str) -> ScoringAdjustment:
+    from viral.features.reflexion.adjustments import undo_adjustment
+    from viral.features.tenants import find_tenant
+    from viral.runtime import open_runtime
+
+    try:
+        adjustment_id = UUID(adjustment)
+    except ValueError as error:
+        raise BadInput(
+            f"{adjustment[:60]!r} is not an adjustment's id.", hint="See `viral reflexion status`."
+        ) from error
+    async with open_runtime(load_settings()) as runtime:
+        async with runtime.system.session_without_tenant() as session:
+            tenant = await find_tenant(session, slug)
+        async with runtime.app.tenant_session(tenant.id) as session:
+            return await undo_adjustment(session, adjustment_id, user_id=None, now=runtime.clock())
+
+
+def _adjustment(row: ScoringAdjustment) -> dict[str, object]:
+    from viral.features.scoring.labels import label_of
+
+    return {
+        "id": row.id,
+        "platform": row.platform,
+        "goal": row.goal,
+        "what": label_of(row.adjustment_type, row.category),
+        "old": round(row.old_value, 2),
+        "new": round(row.new_value, 2),
+        "evidence": row.reason,
+        "applied_at": row.applied_at,
+        "state": "undone" if row.reverted_at else "active",
+    }
+
+
+def _show_accuracy(accuracy: dict[str, float]) -> None:
+    """Draw both errors as bars, so that one sees before one reads."""
+    out.print(f"Mean error of the last {accuracy['results']:.0f} predicted results, in points:")
+    for name, label in (("without_learning", "without learning"), ("with_learning", "learnt")):
+        value = accuracy[name]
+        out.print(f"  {label:<17}{'█' * round(value):<42}{value:5.1f}")
+    out.print(f"  inside their 80 % interval: {accuracy['inside_interval']:.0%}")

@@ -1,0 +1,154 @@
+"""`viral up`, `viral status`, `viral sign-in`: the whole product on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from viral.cli.output import err, out, print_json, print_table, progress_bar
+from viral.settings import load_settings
+
+if TYPE_CHECKING:
+    from viral.cli.supervisor import Running
+    from viral.settings import Settings
+
+
+def up() -> None:
+    """Start PostgreSQL, the dashboard and the worker; Ctrl-C stops them all. Example: viral up."""
+    raise typer.Exit(asyncio.run(_up(load_settings())))
+
+
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show what runs on this machine and where. Example: viral status --json."""
+    from viral.cli.supervisor import find_running
+
+    settings = load_settings()
+    running = find_running(settings.home)
+    facts = {
+        "running": running is not None,
+        "dashboard": address_of(settings) if running else None,
+        "pid": running.pid if running else None,
+        "since": running.since if running else None,
+        "home": settings.home,
+        "database": (settings.database_url is None and "embedded") or "DATABASE_URL",
+    }
+    if as_json:
+        print_json(facts)
+    else:
+        print_table(("", ""), list(facts.items()))
+
+
+def sign_in(
+    tenant: Annotated[str | None, typer.Option("--tenant", help="The tenant's slug.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print a link that signs you in once. Example: viral sign-in --tenant demo."""
+    link = asyncio.run(_sign_in_link(load_settings(), tenant))
+    if as_json:
+        print_json({"link": link})
+    else:
+        out.print(link)
+
+
+def address_of(settings: Settings) -> str:
+    """Return where people reach the dashboard."""
+    return settings.public_url or f"http://127.0.0.1:{settings.port}"
+
+
+async def _up(settings: Settings) -> int:
+    from viral.cli.supervisor import find_running, only_one, supervise
+    from viral.runtime import is_embedded, prepare_server
+
+    if (running := find_running(settings.home)) is not None:
+        await _tell_who_runs(settings, running)
+        return 0
+    with only_one(settings):
+        if is_embedded(settings):
+            out.print("Starting PostgreSQL ...")
+            for warning in await prepare_server(settings):
+                err.print(f"warning: {warning}")
+        await _migrate(settings)
+        await _first_start(settings)
+        return await supervise(settings, lambda: _greet(settings))
+
+
+async def _migrate(settings: Settings) -> None:
+    from viral.database import migrate
+    from viral.database.secrets import Secrets
+    from viral.runtime import migrator_url
+
+    secrets = Secrets.load_or_create(settings.home)
+    applied = await migrate.deploy(migrator_url(settings, secrets))
+    if applied:
+        out.print(f"Applied migrations: {', '.join(applied)}.")
+
+
+async def _first_start(settings: Settings) -> None:
+    """Make the demo tenant, so that the page is alive."""
+    from viral.features.sample.history import make_demo
+    from viral.features.tenants import list_tenants
+    from viral.runtime import open_runtime
+
+    async with open_runtime(settings) as runtime:
+        async with runtime.system.session_without_tenant() as session:
+            if await list_tenants(session):
+                return
+        with progress_bar("Making the demo studio") as advance:
+            await make_demo(
+                runtime.app,
+                runtime.system,
+                secrets=runtime.secrets,
+                writer=runtime.writer,
+                critic=runtime.critic,
+                now=runtime.clock(),
+                hashed=runtime.hashed,
+                progress=lambda done, total: advance("Making the demo studio", done, total),
+            )
+        out.print("The demo studio is ready, with sample data.")
+
+
+async def _greet(settings: Settings) -> None:
+    out.print()
+    out.print(f"  Dashboard  {address_of(settings)}")
+    out.print(f"  API        {address_of(settings)}/schema/openapi.json")
+    out.print(f"  Sign in    {await _sign_in_link(settings, None)}")
+    out.print("  The link works once, within an hour; another: viral sign-in")
+    out.print()
+    out.print("Ctrl-C stops everything.")
+
+
+async def _tell_who_runs(settings: Settings, running: Running) -> None:
+    out.print(f"Viral Dashboard runs already (pid {running.pid}, since {running.since}).")
+    out.print(f"  Dashboard  {address_of(settings)}")
+    out.print(f"  Sign in    {await _sign_in_link(settings, None)}")
+
+
+async def _sign_in_link(settings: Settings, slug: str | None) -> str:
+    from viral.errors import NotFound
+    from viral.features.tenants import find_tenant, list_tenants
+    from viral.features.users import add_member, ensure_operator, make_sign_in_link
+    from viral.runtime import open_runtime
+
+    async with (
+        open_runtime(settings) as runtime,
+        runtime.system.session_without_tenant() as session,
+    ):
+        if slug is not None:
+            tenant = await find_tenant(session, slug)
+        else:
+            tenants = await list_tenants(session)
+            if not tenants:
+                raise NotFound(
+                    "There is no tenant to sign in to.", hint="Make one: `viral tenant create`."
+                )
+            tenant = next((each for each in tenants if each.is_demo), tenants[0])
+        operator = await ensure_operator(session)
+        await add_member(session, tenant_id=tenant.id, user_id=operator.id, role="ADMIN")
+        token = await make_sign_in_link(
+            session, tenant_id=tenant.id, user_id=operator.id, now=runtime.clock()
+        )
+    return f"{address_of(settings)}/sign-in?token={token}"

@@ -1,0 +1,1 @@
+"""Concepts: drafted by a writer, predicted, stored, counted against the quota."""

@@ -1,0 +1,1 @@
+"""Results of videos: read from files, stored, compared with predictions."""

@@ -1,0 +1,1 @@
+"""Learning from results: critique, insight, adjustment."""

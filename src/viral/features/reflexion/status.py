@@ -1,0 +1,184 @@
+"""The proof: errors with learning and without, from results whose prediction came first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, time
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Float, and_, func, select, type_coerce
+
+from viral.learner.effects import START_SCORE
+from viral.schema.content import Prediction
+from viral.schema.learning import ReflexionInsight, ScoringAdjustment, SelfCritique
+from viral.schema.results import PerformanceFeedback
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from uuid import UUID
+
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+WINDOW = 20
+FEWEST_RESULTS = 5
+# The default score; both parts are known of every result that was learnt.
+_ACTUAL = type_coerce(
+    (PerformanceFeedback.engagement_score + PerformanceFeedback.reach_score) / 2, Float()
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredResult:
+    """A result beside the prediction that was made before it; errors in points, absolute."""
+
+    number: int
+    platform: str
+    measured_at: datetime
+    predicted: float
+    actual: float
+    is_inside: bool
+    error: float
+    error_without_learning: float
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """Mean absolute errors over the last results."""
+
+    results: int
+    with_learning: float
+    without_learning: float
+    inside: float
+
+
+async def scored_results(session: AsyncSession) -> list[ScoredResult]:
+    """List the tenant's predicted results in the order they were learnt.
+
+    Without learning every score would be the start of the scale: that is the comparison.
+    """
+    rows = await session.execute(
+        select(
+            PerformanceFeedback.platform,
+            PerformanceFeedback.observed_on,
+            Prediction.score,
+            Prediction.low,
+            Prediction.high,
+            _ACTUAL,
+        )
+        .join(
+            Prediction,
+            and_(
+                Prediction.concept_id == PerformanceFeedback.concept_id,
+                Prediction.platform == PerformanceFeedback.platform,
+            ),
+        )
+        .where(PerformanceFeedback.applied_no.is_not(None))
+        .order_by(PerformanceFeedback.published_at, PerformanceFeedback.id)
+    )
+    return [
+        ScoredResult(
+            number=number,
+            platform=platform,
+            measured_at=datetime.combine(observed_on, time(), UTC),
+            predicted=predicted,
+            actual=outcome,
+            is_inside=low <= outcome <= high,
+            error=abs(predicted - outcome),
+            error_without_learning=abs(START_SCORE - outcome),
+        )
+        for number, (platform, observed_on, predicted, low, high, outcome) in enumerate(
+            rows, start=1
+        )
+    ]
+
+
+def accuracy_of(results: Sequence[ScoredResult], *, window: int = WINDOW) -> Accuracy | None:
+    """Average the last results; None while there are too few to mean anything."""
+    last = results[-window:]
+    if len(last) < FEWEST_RESULTS:
+        return None
+    return Accuracy(
+        results=len(last),
+        with_learning=sum(result.error for result in last) / len(last),
+        without_learning=sum(result.error_without_learning for result in last) / len(last),
+        inside=sum(result.is_inside for result in last) / len(last),
+    )
+
+
+async def count_results(session: AsyncSession) -> tuple[int, int]:
+    """Count the tenant's results that were learnt, and those that wait."""
+    learned, total = (
+        await session.execute(select(func.count(PerformanceFeedback.applied_no), func.count()))
+    ).one()
+    return learned, total - learned
+
+
+async def list_adjustments(session: AsyncSession, *, limit: int) -> list[ScoringAdjustment]:
+    """List the newest adjustments, the largest of a run first."""
+    return list(
+        await session.scalars(
+            select(ScoringAdjustment)
+            .order_by(
+                ScoringAdjustment.applied_at.desc(),
+                func.abs(ScoringAdjustment.new_value - ScoringAdjustment.old_value).desc(),
+                ScoringAdjustment.id,
+            )
+            .limit(limit)
+        )
+    )
+
+
+async def adjustment_times(session: AsyncSession) -> list[tuple[datetime, int]]:
+    """List the moments at which adjustments were published, with how many, oldest first."""
+    rows = await session.execute(
+        select(ScoringAdjustment.applied_at, func.count())
+        .group_by(ScoringAdjustment.applied_at)
+        .order_by(ScoringAdjustment.applied_at)
+    )
+    return [(applied_at, count) for applied_at, count in rows]
+
+
+async def outcomes_of(
+    session: AsyncSession, concepts: Sequence[UUID]
+) -> dict[tuple[UUID, str], tuple[float, datetime]]:
+    """Find the newest learnt result of concepts, by concept and platform: its score and its day."""
+    rows = await session.execute(
+        select(
+            PerformanceFeedback.concept_id,
+            PerformanceFeedback.platform,
+            _ACTUAL,
+            PerformanceFeedback.observed_on,
+        )
+        .where(
+            PerformanceFeedback.concept_id.in_(concepts),
+            PerformanceFeedback.applied_no.is_not(None),
+        )
+        .order_by(PerformanceFeedback.observed_on, PerformanceFeedback.id)
+    )
+    return {
+        (concept, platform): (outcome, datetime.combine(observed_on, time(), UTC))
+        for concept, platform, outcome, observed_on in rows
+    }
+
+
+async def list_insights(session: AsyncSession, *, limit: int) -> list[ReflexionInsight]:
+    """List the tenant's insights, the strongest first."""
+    return list(
+        await session.scalars(
+            select(ReflexionInsight)
+            .order_by(func.abs(ReflexionInsight.effect_size).desc(), ReflexionInsight.id)
+            .limit(limit)
+        )
+    )
+
+
+async def list_critiques(session: AsyncSession, *, limit: int) -> list[SelfCritique]:
+    """List the newest critiques of single results."""
+    return list(
+        await session.scalars(
+            select(SelfCritique)
+            .where(SelfCritique.concept_id.is_not(None))
+            .order_by(SelfCritique.created_at.desc(), SelfCritique.id.desc())
+            .limit(limit)
+        )
+    )

@@ -1,0 +1,1 @@
+"""Scores of videos: from the published effects of a tenant to points with reasons."""

@@ -1,0 +1,195 @@
+"""Rows of effects become learners, and changed learners become rows."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from sqlalchemy import ARRAY, Text, and_, bindparam, column, func, select
+
+from viral.database.bulk import as_arrays, bulk_insert
+from viral.learner.effects import Effect
+from viral.learner.families import FAMILIES, NEWCOMER, NOISE, WIDTH, EffectKey
+from viral.learner.interval import FIRST_WIDTH
+from viral.learner.learner import Learner
+from viral.learner.video import effect_keys
+from viral.schema.base import uuid7_run
+from viral.schema.learning import LearnerEffect, SharedEffect
+from viral.schema.vocabulary import GOALS, Goal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from sqlalchemy import Row, TableValuedAlias
+    from sqlalchemy.ext.asyncio import AsyncSession
+    from sqlalchemy.orm import InstrumentedAttribute
+
+    from viral.learner.video import Video
+
+STATE_ROWS: tuple[EffectKey, ...] = (NOISE, WIDTH, NEWCOMER)
+# The interval of the default score, the mean of the goals, is kept under a goal of its own.
+SCORE = "score"
+Learners = dict[Goal, Learner]
+
+_STATE = ("mean", "variance", "samples", "day")
+_SHARED = ("platform", "goal", "family", "key", *_STATE, "tenants", "published")
+_OWN = ("tenant_id", "id", "platform", "goal", "family", "key", *_STATE, "published")
+
+
+def word_hasher(word_key: bytes) -> Callable[[str], str]:
+    """Make the function that hides a tenant's words among the shared effects."""
+
+    def hashed(word: str) -> str:
+        return hmac.new(word_key, word.encode(), hashlib.sha256).hexdigest()[:32]
+
+    return hashed
+
+
+def needed_keys(videos: Iterable[Video], hashed: Callable[[str], str]) -> set[EffectKey]:
+    """Name the rows that predictions of these videos look at."""
+    keys = set(STATE_ROWS)
+    for video in videos:
+        for family, key in effect_keys(video):
+            keys.add((family, hashed(key) if family == "word" else key))
+    return keys
+
+
+async def load_learners(
+    session: AsyncSession,
+    platform: str,
+    *,
+    keys: set[EffectKey],
+    hashed: Callable[[str], str],
+) -> Learners:
+    """Load the rows of `keys`: all tenants' as the system role, one tenant's in its session.
+
+    A row without a day is as good as none: a lock, or what a replay starts from.
+    """
+    learners: Learners = {goal: Learner(word_key=hashed) for goal in GOALS}
+    arrays = _key_arrays(keys)
+    wanted = _wanted()
+    shared = (
+        select(*_state_of(SharedEffect), SharedEffect.tenants)
+        .join(
+            wanted, and_(SharedEffect.family == wanted.c.family, SharedEffect.key == wanted.c.key)
+        )
+        .where(
+            SharedEffect.platform == platform,
+            SharedEffect.goal.in_(GOALS),
+            SharedEffect.day > 0,
+        )
+    )
+    for row in await session.execute(shared, arrays):
+        learners[row.goal].shared[row.family, row.key] = _effect(row, row.tenants)
+    own = (
+        select(*_state_of(LearnerEffect), LearnerEffect.tenant_id)
+        .join(
+            wanted, and_(LearnerEffect.family == wanted.c.family, LearnerEffect.key == wanted.c.key)
+        )
+        .where(LearnerEffect.platform == platform, LearnerEffect.day > 0)
+    )
+    for row in await session.execute(own, arrays):
+        tenant = learners[row.goal].tenants.setdefault(str(row.tenant_id), {})
+        tenant[row.family, row.key] = _effect(row)
+    return learners
+
+
+async def load_score_width(session: AsyncSession, platform: str) -> Effect:
+    """Load the width of the default score's interval."""
+    row = await session.get(SharedEffect, (platform, SCORE, *WIDTH))
+    if row is None or row.day == 0:
+        return Effect(FIRST_WIDTH, 0.0, 0, 0, FIRST_WIDTH)
+    return _effect(row)
+
+
+async def save_learners(session: AsyncSession, platform: str, learners: Learners) -> None:
+    """Write the rows that changed, as the system role; what is published stays as it is."""
+    for goal, learner in learners.items():
+        await save_shared(
+            session,
+            platform,
+            goal,
+            {key: learner.shared[key] for key in sorted(learner.touched.shared)},
+        )
+        touched = sorted(learner.touched.tenants)
+        ids = uuid7_run(len(touched))
+        rows = [
+            (UUID(tenant), row_id, platform, goal, *key, *_columns(learner.tenants[tenant][key]))
+            for row_id, (tenant, key) in zip(ids, touched, strict=True)
+        ]
+        await _upsert_own(session, rows)
+        learner.clear_touched()
+
+
+async def save_shared(
+    session: AsyncSession, platform: str, goal: str, effects: dict[EffectKey, Effect]
+) -> None:
+    """Write shared rows, as the system role; what is published stays as it is."""
+    statement = bulk_insert(SharedEffect, _SHARED)
+    statement = statement.on_conflict_do_update(
+        index_elements=["platform", "goal", "family", "key"],
+        set_={name: statement.excluded[name] for name in (*_STATE, "tenants")},
+    )
+    rows = [
+        (platform, goal, *key, e.mean, e.variance, e.n, e.day, e.tenants, e.published)
+        for key, e in effects.items()
+    ]
+    await session.execute(statement, as_arrays(rows, _SHARED))
+
+
+async def _upsert_own(session: AsyncSession, rows: Sequence[Sequence[object]]) -> None:
+    statement = bulk_insert(LearnerEffect, _OWN)
+    statement = statement.on_conflict_do_update(
+        index_elements=["tenant_id", "platform", "goal", "family", "key"],
+        set_={name: statement.excluded[name] for name in _STATE},
+    )
+    await session.execute(statement, as_arrays(rows, _OWN))
+
+
+def is_effect(key: EffectKey) -> bool:
+    """Tell effects from the rows that hold other state."""
+    return key[0] in FAMILIES
+
+
+def _columns(effect: Effect) -> tuple[float, float, int, int, float]:
+    return effect.mean, effect.variance, effect.n, effect.day, effect.published
+
+
+def _effect(row: Row[*tuple[object, ...]] | SharedEffect, tenants: int = 0) -> Effect:
+    return Effect(row.mean, row.variance, row.samples, row.day, row.published, tenants)
+
+
+def _state_of(
+    table: type[SharedEffect | LearnerEffect],
+) -> tuple[InstrumentedAttribute[object], ...]:
+    # Columns, not objects: a batch loads a hundred thousand of them.
+    return (
+        table.goal,
+        table.family,
+        table.key,
+        table.mean,
+        table.variance,
+        table.samples,
+        table.day,
+        table.published,
+    )
+
+
+def _wanted() -> TableValuedAlias:
+    return (
+        func.unnest(
+            bindparam("families", type_=ARRAY(Text())), bindparam("keys", type_=ARRAY(Text()))
+        )
+        .table_valued(column("family", Text()), column("key", Text()), name="wanted")
+        .render_derived()
+    )
+
+
+def _key_arrays(keys: set[EffectKey]) -> dict[str, list[str]]:
+    ordered = sorted(keys)
+    return {
+        "families": [family for family, _ in ordered],
+        "keys": [key for _, key in ordered],
+    }

@@ -1,0 +1,65 @@
+"""Effects in words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+_PLAIN = {
+    "global": "Starting point",
+    "tenant": "Your level so far",
+    "newcomer": "Level of new studios",
+    "rest": "Everything smaller",
+}
+
+
+def label_of(family: str, key: str) -> str:
+    """Say what an effect is about."""
+    if family in _PLAIN:
+        return _PLAIN[family]
+    say = _SAYINGS.get(family)
+    return f"{family} {key}".strip() if say is None else say(key)
+
+
+def _hour(key: str) -> str:
+    first = 3 * int(key)
+    return f"Posted {first:02}:00 to {first + 3:02}:00 UTC"
+
+
+def _duration(key: str) -> str:
+    return f"{2 ** int(key) - 1} to {2 ** (int(key) + 1) - 2} seconds long"
+
+
+def _tag_count(key: str) -> str:
+    return {"10": "10 hashtags or more", "1": "1 hashtag"}.get(key, f"{key} hashtags")
+
+
+def _title_length(key: str) -> str:
+    first = 10 * int(key)
+    last = "or more" if key == "10" else f"to {first + 9}"
+    return f"Title of {first} {last} characters"
+
+
+def _followers(key: str) -> str:
+    first, last = (round(10 ** ((int(key) + step) / 2)) for step in (0, 1))
+    return f"{first:,} to {last:,} followers"
+
+
+_SAYINGS: dict[str, Callable[[str], str]] = {
+    "category": lambda key: f"Category {key}",
+    "tenant_category": lambda key: f"Your videos in {key}",
+    "hour": _hour,
+    "weekday": lambda key: f"Posted on {_WEEKDAYS[int(key)]}",
+    "duration": _duration,
+    "tag_count": _tag_count,
+    "title_length": _title_length,
+    "followers": _followers,
+    "hook": lambda key: f"Hook: {key.replace('-', ' ')}",
+    "tenant_hook": lambda key: f"Your hooks: {key.replace('-', ' ')}",
+    "sound": lambda key: "Original sound" if key == "original" else "This sound",
+    "word": lambda key: f"The word “{key}”",
+    "tenant_word": lambda key: f"Your videos with “{key}”",
+}

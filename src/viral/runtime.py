@@ -1,0 +1,173 @@
+"""All wiring: settings become a server, databases per role, and the adapters in use."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from viral.adapters.offline_critic import OfflineCritic
+from viral.adapters.offline_writer import OfflineWriter
+from viral.database import migrate
+from viral.database.engine import Database
+from viral.database.secrets import Secrets
+from viral.database.urls import ServerUrl, parse_url
+from viral.errors import BadSetting, MigrationsPending, ServerRefused
+from viral.features.scoring.effects import word_hasher
+from viral.postgres.bootstrap import DATABASE, bootstrap
+from viral.postgres.server import Server
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from viral.features.generations.drafts import Writer
+    from viral.features.reflexion.critic import Critic
+    from viral.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Urls:
+    """Where the database is: for the app, and without a pooler for everything else."""
+
+    app: ServerUrl
+    direct: ServerUrl
+
+    def for_role(self, role: str, secrets: Secrets) -> ServerUrl:
+        """Return the direct address as a role of ours."""
+        return self.direct.for_role(role, secrets.password(role))
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """What a command, the web server and the worker work with."""
+
+    settings: Settings
+    secrets: Secrets
+    urls: Urls
+    app: Database
+    system: Database
+    worker: Database
+    writer: Writer
+    critic: Critic
+    clock: Callable[[], datetime]
+
+    @property
+    def hashed(self) -> Callable[[str], str]:
+        """The function that hides words among shared effects."""
+        return word_hasher(self.secrets.word_key)
+
+
+def is_embedded(settings: Settings) -> bool:
+    """Tell whether the server is ours to start and stop."""
+    return settings.database_url is None
+
+
+def embedded_server(settings: Settings) -> Server:
+    """Return the embedded server of the installation."""
+    return Server(
+        home=settings.home,
+        secrets=Secrets.load_or_create(settings.home),
+        bindir=settings.pg_bindir,
+        port=settings.pg_port,
+    )
+
+
+def urls_of(settings: Settings) -> Urls:
+    """Return the addresses: from the settings, or of the embedded server once it was started."""
+    if settings.database_url is None:
+        if settings.direct_url is not None:
+            raise BadSetting(
+                "DIRECT_URL is set, but DATABASE_URL is not.",
+                hint="Set both, or none for the embedded server.",
+            )
+        server = embedded_server(settings)
+        return Urls(
+            parse_url(server.url("viral_app", DATABASE)),
+            parse_url(server.url("viral_migrator", DATABASE)),
+        )
+    app = parse_url(settings.database_url)
+    if settings.direct_url is None:
+        return Urls(app, app)
+    return Urls(app, parse_url(settings.direct_url, name="DIRECT_URL"))
+
+
+def migrator_url(settings: Settings, secrets: Secrets) -> ServerUrl:
+    """Return the address for migrations: DIRECT_URL's own role where it is the migrator's."""
+    urls = urls_of(settings)
+    if urls.direct.user == "viral_migrator":
+        return urls.direct
+    return urls.for_role("viral_migrator", secrets)
+
+
+@asynccontextmanager
+async def running_server(settings: Settings) -> AsyncIterator[None]:
+    """Have a server for the length of the block: what was not running is stopped again."""
+    if not is_embedded(settings):
+        yield
+        return
+    server = embedded_server(settings)
+    was_running = await server.is_answering()
+    if not was_running:
+        await prepare_server(settings)
+    try:
+        yield
+    finally:
+        if not was_running:
+            await server.stop()
+
+
+async def prepare_server(settings: Settings) -> list[str]:
+    """Start the embedded server with its roles and database; what could not be done."""
+    server = embedded_server(settings)
+    address = await server.start()
+    secrets = Secrets.load_or_create(settings.home)
+    admin = ServerUrl(
+        host=str(address.socket_dir),
+        port=address.port,
+        user="viral_admin",
+        password=secrets.password("viral_admin"),
+        database="postgres",
+    )
+    _, warnings = await bootstrap(admin, secrets)
+    return warnings
+
+
+@asynccontextmanager
+async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
+    """Wire everything for a database whose schema is up to date."""
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(running_server(settings))
+        secrets = Secrets.load_or_create(settings.home)
+        urls = urls_of(settings)
+        await _refuse_old_schema(settings, secrets)
+        databases = {}
+        for role in ("viral_app", "viral_system", "viral_worker"):
+            url = urls.app if role == "viral_app" else urls.for_role(role, secrets)
+            databases[role] = Database(url, context_key=secrets.context_key)
+            stack.push_async_callback(databases[role].close)
+        yield Runtime(
+            settings=settings,
+            secrets=secrets,
+            urls=urls,
+            app=databases["viral_app"],
+            system=databases["viral_system"],
+            worker=databases["viral_worker"],
+            writer=OfflineWriter(),
+            critic=OfflineCritic(),
+            clock=lambda: datetime.now(UTC),
+        )
+
+
+async def _refuse_old_schema(settings: Settings, secrets: Secrets) -> None:
+    try:
+        status = await migrate.status(migrator_url(settings, secrets))
+    except ServerRefused as error:
+        raise ServerRefused(
+            error.message,
+            hint="Prepare the server first: `viral server bootstrap --admin-url URL`."
+            if not is_embedded(settings)
+            else error.hint,
+        ) from error
+    if status.pending:
+        raise MigrationsPending(f"The database lacks {', '.join(status.pending)}.")
