@@ -1,0 +1,183 @@
+"""/api/v1/concepts: ideas for videos, with predictions and their reasons."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from random import Random
+from typing import Annotated
+from uuid import UUID
+
+import msgspec
+from litestar import get, post
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+
+from viral.errors import BadInput
+from viral.features.generations.concepts import (
+    find_concept,
+    generate_concepts,
+    newest_concepts,
+)
+from viral.features.scoring.predictions import reasons_of
+from viral.schema.content import Concept, Prediction
+from viral.schema.vocabulary import Platform, category_of
+from viral.web.dependencies import Person, Transaction, Wired
+from viral.web.door import WebRequest
+from viral.web.site import Site
+
+MOST_CONCEPTS = 100
+
+
+class ConceptsWanted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How many concepts, and of what; the same seed and history give the same."""
+
+    count: int
+    category: str | None = None
+    platform: Platform | None = None
+    seed: int | None = None
+
+
+class ReasonOut(msgspec.Struct, frozen=True):
+    """A signed share of a score, in points."""
+
+    family: str
+    key: str
+    label: str
+    points: float
+
+
+class PredictionOut(msgspec.Struct, frozen=True):
+    """A score from 0 to 100 with its 80 % interval; the reasons add up to the score."""
+
+    platform: str
+    score: float
+    low: float
+    high: float
+    reasons: list[ReasonOut]
+
+
+class ConceptOut(msgspec.Struct, frozen=True):
+    """A concept with its predictions."""
+
+    id: UUID
+    created_at: datetime
+    title: str
+    hook: str
+    hook_type: str | None
+    category: str
+    script: list[object]
+    caption: str
+    hashtags: list[str]
+    duration_s: int | None
+    post_at: datetime | None
+    why_it_works: str
+    prompts: dict[str, object]
+    trend: dict[str, object] | None
+    predictions: list[PredictionOut]
+
+
+class ConceptsPage(msgspec.Struct, frozen=True):
+    """Concepts, newest first; `next_cursor` leads to older ones and is null at the end."""
+
+    concepts: list[ConceptOut]
+    next_cursor: str | None
+
+
+class Place(msgspec.Struct, frozen=True, array_like=True):
+    """Where a page ended."""
+
+    created_at: datetime
+    id: UUID
+
+
+@post("/concepts")
+async def add_concepts(
+    runtime: Wired, identity: Person, data: JSONBody[ConceptsWanted]
+) -> list[ConceptOut]:
+    """Write concepts from current trends and predict them; counted against the month's quota."""
+    concepts = await generate_concepts(
+        runtime.app,
+        identity.tenant_id,
+        count=data.count,
+        writer=runtime.writer,
+        rng=Random(data.seed),  # noqa: S311 - a choice of words, no secret
+        now=runtime.clock(),
+        hashed=runtime.hashed,
+        category=None if data.category is None else category_of(data.category),
+        platform=data.platform,
+        user_id=identity.user_id,
+    )
+    return [_concept(each) for each in concepts]
+
+
+@get("/concepts")
+async def get_concepts(
+    request: WebRequest,
+    identity: Person,
+    session: Transaction,
+    limit: Annotated[int, QueryParameter(ge=1, le=MOST_CONCEPTS)] = 20,
+    cursor: FromQuery[str | None] = None,
+) -> ConceptsPage:
+    """List generated concepts, newest first, a page at a time."""
+    site: Site = request.app.state.site
+    place = None if cursor is None else _place(site, identity.tenant_id, cursor)
+    before = None if place is None else (place.created_at, place.id)
+    found = await newest_concepts(session, limit=limit + 1, before=before)
+    page = found[:limit]
+    return ConceptsPage(
+        concepts=[_concept(each) for each in page],
+        next_cursor=_cursor(site, page[-1]) if len(found) > limit else None,
+    )
+
+
+@get("/concepts/{concept_id:uuid}")
+async def get_concept(session: Transaction, concept_id: FromPath[UUID]) -> ConceptOut:
+    """Show one concept."""
+    return _concept(await find_concept(session, concept_id))
+
+
+def _cursor(site: Site, concept: Concept) -> str:
+    place = msgspec.json.encode(Place(concept.created_at, concept.id))
+    return site.seals.seal("cursor", str(concept.tenant_id), place)
+
+
+def _place(site: Site, tenant_id: UUID, cursor: str) -> Place:
+    content = site.seals.open("cursor", str(tenant_id), cursor)
+    if content is None:
+        raise BadInput("The cursor is not one of yours.", hint="Begin without a cursor.")
+    return msgspec.json.decode(content, type=Place)
+
+
+def _concept(concept: Concept) -> ConceptOut:
+    return ConceptOut(
+        id=concept.id,
+        created_at=concept.created_at,
+        title=concept.title,
+        hook=concept.hook,
+        hook_type=concept.hook_type,
+        category=concept.category,
+        script=concept.script,
+        caption=concept.caption,
+        hashtags=concept.hashtags,
+        duration_s=concept.duration_s,
+        post_at=concept.post_at,
+        why_it_works=concept.why_it_works,
+        prompts=concept.prompts,
+        trend=concept.trend,
+        predictions=[
+            _prediction(each)
+            for each in sorted(concept.predictions, key=lambda each: each.platform)
+        ],
+    )
+
+
+def _prediction(prediction: Prediction) -> PredictionOut:
+    return PredictionOut(
+        platform=prediction.platform,
+        score=prediction.score,
+        low=prediction.low,
+        high=prediction.high,
+        reasons=[
+            ReasonOut(each.family, each.key, each.label, each.points)
+            for each in reasons_of(prediction.reasons)
+        ],
+    )

@@ -1,0 +1,150 @@
+"""/api/v1/reflexion: learning from misses, the proof, and undoing."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+import msgspec
+from litestar import get, post
+from litestar.params import FromPath, QueryParameter
+
+from viral.features.jobs import ask_for_reflexion
+from viral.features.reflexion import status
+from viral.features.reflexion.adjustments import undo_adjustment
+from viral.features.scoring.labels import label_of
+from viral.schema.learning import ReflexionInsight, ScoringAdjustment
+from viral.web.dependencies import Person, Transaction, Wired
+
+MOST_ROWS = 200
+Limit = Annotated[int, QueryParameter(ge=1, le=MOST_ROWS)]
+
+
+class AccuracyOut(msgspec.Struct, frozen=True):
+    """Mean absolute errors in points, and the share of results inside their 80 % interval."""
+
+    results: int
+    with_learning: float
+    without_learning: float
+    inside_interval: float
+
+
+class ReflexionStatus(msgspec.Struct, frozen=True):
+    """How many results were learnt and how far predictions miss; null while there are too few."""
+
+    learned: int
+    waiting: int
+    accuracy: AccuracyOut | None
+
+
+class JobAsked(msgspec.Struct, frozen=True):
+    """The job that will do it."""
+
+    id: UUID
+
+
+class AdjustmentOut(msgspec.Struct, frozen=True):
+    """A change of what predictions use, in points."""
+
+    id: UUID
+    platform: str
+    goal: str
+    what: str
+    old: float
+    new: float
+    evidence: str
+    applied_at: datetime
+    undone_at: datetime | None
+
+
+class InsightOut(msgspec.Struct, frozen=True):
+    """A pattern in the tenant's results, with its evidence."""
+
+    id: UUID
+    platform: str
+    category: str
+    pattern: str
+    impact: str
+    effect: float
+    low: float
+    high: float
+    evidence_count: int
+    recommendation: str
+    is_applied: bool
+    last_seen_at: datetime
+
+
+@get("/reflexion")
+async def get_status(session: Transaction) -> ReflexionStatus:
+    """Show how many results were learnt, and the error with learning and without."""
+    learned, waiting = await status.count_results(session)
+    accuracy = status.accuracy_of(await status.scored_results(session))
+    return ReflexionStatus(
+        learned=learned,
+        waiting=waiting,
+        accuracy=None
+        if accuracy is None
+        else AccuracyOut(
+            accuracy.results, accuracy.with_learning, accuracy.without_learning, accuracy.inside
+        ),
+    )
+
+
+@post("/reflexion/runs", status_code=202)
+async def start_run(session: Transaction) -> JobAsked:
+    """Ask for learning from the results that wait; a job that waits already is given again."""
+    return JobAsked(await ask_for_reflexion(session))
+
+
+@get("/reflexion/adjustments")
+async def get_adjustments(session: Transaction, limit: Limit = 50) -> list[AdjustmentOut]:
+    """List the newest adjustments."""
+    return [_adjustment(each) for each in await status.list_adjustments(session, limit=limit)]
+
+
+@post("/reflexion/adjustments/{adjustment_id:uuid}/undo", status_code=200)
+async def undo(
+    runtime: Wired, identity: Person, session: Transaction, adjustment_id: FromPath[UUID]
+) -> AdjustmentOut:
+    """Serve the value from before an adjustment again, and keep it."""
+    return _adjustment(
+        await undo_adjustment(session, adjustment_id, user_id=identity.user_id, now=runtime.clock())
+    )
+
+
+@get("/reflexion/insights")
+async def get_insights(session: Transaction, limit: Limit = 50) -> list[InsightOut]:
+    """List patterns in the results, the strongest first."""
+    return [_insight(each) for each in await status.list_insights(session, limit=limit)]
+
+
+def _adjustment(row: ScoringAdjustment) -> AdjustmentOut:
+    return AdjustmentOut(
+        id=row.id,
+        platform=row.platform,
+        goal=row.goal,
+        what=label_of(row.adjustment_type, row.category),
+        old=row.old_value,
+        new=row.new_value,
+        evidence=row.reason,
+        applied_at=row.applied_at,
+        undone_at=row.reverted_at,
+    )
+
+
+def _insight(row: ReflexionInsight) -> InsightOut:
+    return InsightOut(
+        id=row.id,
+        platform=row.platform,
+        category=row.category,
+        pattern=row.pattern,
+        impact=row.impact,
+        effect=row.effect_size,
+        low=row.low,
+        high=row.high,
+        evidence_count=row.evidence_count,
+        recommendation=row.recommendation,
+        is_applied=row.applied_to_scoring,
+        last_seen_at=row.last_seen_at,
+    )

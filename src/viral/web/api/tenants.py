@@ -1,0 +1,59 @@
+"""/api/v1/tenant and /api/v1/tenants: one's own tenant; for operators, all of them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+from litestar import get
+
+from viral.features.generations.quota import quota_of
+from viral.features.tenants import list_tenants, own_tenant
+from viral.schema.tenants import Tenant
+from viral.web.dependencies import Transaction, Wired
+from viral.web.door import operators_only
+
+
+class QuotaOut(msgspec.Struct, frozen=True):
+    """Concepts of the plan's month."""
+
+    used: int
+    allowed: int
+    renews_at: datetime
+
+
+class TenantOut(msgspec.Struct, frozen=True):
+    """A client: an organisation whose rows nobody else sees."""
+
+    id: UUID
+    slug: str
+    name: str
+    plan: str
+    is_demo: bool
+    quota: QuotaOut
+
+
+@get("/tenant")
+async def get_tenant(runtime: Wired, session: Transaction) -> TenantOut:
+    """Show the tenant that you are signed in to, with its quota."""
+    return _tenant(await own_tenant(session), now=runtime.clock())
+
+
+@get("/tenants", guards=[operators_only])
+async def get_tenants(runtime: Wired) -> list[TenantOut]:
+    """List all tenants. Operators only."""
+    async with runtime.system.session_without_tenant() as session:
+        return [_tenant(each, now=runtime.clock()) for each in await list_tenants(session)]
+
+
+def _tenant(tenant: Tenant, *, now: datetime) -> TenantOut:
+    quota = quota_of(tenant, now=now)
+    return TenantOut(
+        id=tenant.id,
+        slug=tenant.slug,
+        name=tenant.name,
+        plan=tenant.subscription_tier,
+        is_demo=tenant.is_demo,
+        quota=QuotaOut(quota.used, quota.allowed, quota.renews_at),
+    )

@@ -1,0 +1,125 @@
+"""The web application: pages, API, and what holds for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from importlib.metadata import version
+
+from litestar import Litestar, Router
+from litestar.config.csrf import CSRFConfig
+from litestar.datastructures import State
+from litestar.exceptions import HTTPException
+from litestar.openapi.config import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.openapi.spec import Components, SecurityScheme
+
+from viral.database.secrets import Secrets
+from viral.errors import ViralError
+from viral.runtime import open_runtime
+from viral.settings import Settings
+from viral.web.api import concepts as concepts_api
+from viral.web.api import jobs, performance, reflexion, tenants, trends
+from viral.web.dashboard import changes, concepts, home, learning
+from viral.web.dependencies import DEPENDENCIES
+from viral.web.door import OPEN, Door, finish_answer
+from viral.web.health import health
+from viral.web.problems import answer_error
+from viral.web.sign_in import show_sign_in, sign_in, sign_out
+from viral.web.site import Site, site_of
+from viral.web.static import static_file
+
+LARGEST_BODY_BYTES = 1_000_000
+
+PAGES = (
+    home.home,
+    concepts.generate,
+    learning.import_file,
+    learning.learn,
+    learning.learning_csv,
+    changes.undo,
+    show_sign_in,
+    sign_in,
+    sign_out,
+    static_file,
+    health,
+)
+API = (
+    trends.get_trends,
+    trends.add_trends,
+    concepts_api.add_concepts,
+    concepts_api.get_concepts,
+    concepts_api.get_concept,
+    performance.add_results,
+    performance.add_file,
+    reflexion.get_status,
+    reflexion.start_run,
+    reflexion.get_adjustments,
+    reflexion.undo,
+    reflexion.get_insights,
+    tenants.get_tenant,
+    tenants.get_tenants,
+    jobs.get_job,
+)
+
+
+def create_application(settings: Settings) -> Litestar:
+    """Assemble the application; the database is opened when it starts."""
+    site = site_of(settings, Secrets.load_or_create(settings.home).pepper)
+
+    @asynccontextmanager
+    async def open_database(application: Litestar) -> AsyncIterator[None]:
+        async with open_runtime(settings) as runtime:
+            application.state.runtime = runtime
+            application.state.clock = runtime.clock
+            yield
+
+    return Litestar(
+        route_handlers=[*PAGES, Router("/api/v1", route_handlers=API)],
+        lifespan=[open_database],
+        state=State({"site": site, "clock": lambda: datetime.now(UTC)}, deep_copy=False),
+        dependencies=DEPENDENCIES,
+        middleware=[Door()],
+        before_send=[finish_answer],
+        csrf_config=_csrf(site),
+        exception_handlers={
+            ViralError: answer_error,
+            HTTPException: answer_error,
+            Exception: answer_error,
+        },
+        # `answer_error` logs what is unexpected, without the texts that a database puts into it.
+        logging_config=None,
+        openapi_config=_openapi(site),
+        request_max_body_size=LARGEST_BODY_BYTES,
+        debug=False,
+    )
+
+
+def _csrf(site: Site) -> CSRFConfig:
+    return CSRFConfig(
+        secret=site.seals.key("csrf").hex(),
+        cookie_name=site.csrf_cookie,
+        cookie_secure=site.is_secure,
+        cookie_httponly=True,
+        cookie_samesite="lax",
+    )
+
+
+def _openapi(site: Site) -> OpenAPIConfig:
+    """Describe the API as JSON alone: the pages that Litestar offers load code from elsewhere."""
+    return OpenAPIConfig(
+        title="Viral Dashboard",
+        version=version("viral-dashboard"),
+        use_handler_docstrings=True,
+        render_plugins=[JsonRenderPlugin()],
+        openapi_router=Router("/schema", route_handlers=[], opt=OPEN, include_in_schema=False),
+        components=Components(
+            security_schemes={
+                "session": SecurityScheme(
+                    type="apiKey", name=site.session_cookie, security_scheme_in="cookie"
+                )
+            }
+        ),
+        security=[{"session": []}],
+    )

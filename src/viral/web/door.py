@@ -1,0 +1,185 @@
+"""The way in and out: who may send a request, and the headers that every answer carries."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import time
+from urllib.parse import urlsplit
+
+import structlog
+from litestar import Request
+from litestar.connection import ASGIConnection
+from litestar.datastructures import FormMultiDict, MutableScopeHeaders, State
+from litestar.enums import ScopeType
+from litestar.exceptions import HTTPException
+from litestar.handlers import BaseRouteHandler
+from litestar.middleware import ASGIMiddleware
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+from viral.errors import NotAllowed, NotSignedIn
+from viral.features.users import Identity, identify
+from viral.runtime import Runtime
+from viral.web.site import Site
+
+log = structlog.get_logger(__name__)
+
+# A route that says nothing is for signed-in people only.
+OPEN = {"door": "open"}
+EITHER = {"door": "either"}
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+POLICY = (
+    "default-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none';"
+    " object-src 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    # Not "no-referrer": browsers would send `Origin: null` with our own forms.
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+TWO_YEARS_S = 63_072_000
+
+# Sends who is signed in and the session's token; both None at an open door.
+WebRequest = Request[Identity | None, str | None, State]
+Connection = ASGIConnection[BaseRouteHandler, Identity | None, str | None, State]
+
+
+class Door(ASGIMiddleware):
+    """Refuses foreign hosts and origins, and finds out whose session a request belongs to."""
+
+    scopes = (ScopeType.HTTP,)
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        request: WebRequest = Request(scope, receive)
+        scope["state"]["began"] = time.monotonic()
+        scope["user"] = scope["auth"] = None
+        site: Site = request.app.state.site
+        _refuse_foreign_host(request, site)
+        if request.method not in SAFE_METHODS:
+            _refuse_foreign_origin(request)
+        door = request.route_handler.opt.get("door")
+        async with contextlib.AsyncExitStack() as stack:
+            stack.enter_context(
+                structlog.contextvars.bound_contextvars(request_id=request_id(scope))
+            )
+            if door != "open":
+                await _recognise(request, site, is_required=door != "either")
+            if request.method not in SAFE_METHODS:
+                form = await _read_form(request)
+                # Uploaded files of a request that is refused further in would stay open.
+                stack.push_async_callback(form.close)
+                _refuse_unreadable_token(request, site, form)
+            await next_app(scope, receive, send)
+
+
+def operators_only(connection: Connection, _: BaseRouteHandler) -> None:
+    """Let in only those who may do to the installation what its command line may."""
+    if connection.user is None or not connection.user.is_operator:
+        raise NotAllowed("Only the operator of this installation may do this.")
+
+
+def request_id(scope: Scope) -> str:
+    """Return the name of a request, in its answer and in the logs; ours, never the caller's."""
+    state = scope["state"]
+    if "request_id" not in state:
+        state["request_id"] = secrets.token_hex(8)
+    return str(state["request_id"])
+
+
+async def finish_answer(message: Message, scope: Scope) -> None:
+    """Add the headers of every answer and note the request."""
+    if message["type"] != "http.response.start":
+        return
+    headers = MutableScopeHeaders.from_message(message)
+    for name, value in HEADERS.items():
+        headers[name] = value
+    if scope["litestar_app"].state.site.is_secure:
+        headers["Strict-Transport-Security"] = f"max-age={TWO_YEARS_S}"
+    headers.setdefault("Cache-Control", "no-store")
+    headers["X-Request-Id"] = request_id(scope)
+    began = scope["state"].get("began")
+    # The path alone: a sign-in link carries its secret in the query.
+    log.info(
+        "request.answered",
+        request_id=request_id(scope),
+        method=scope.get("method"),
+        path=scope["path"],
+        status=message["status"],
+        duration_ms=None if began is None else round((time.monotonic() - began) * 1000),
+    )
+
+
+def _refuse_foreign_host(request: WebRequest, site: Site) -> None:
+    """Refuse a name that is not ours: a foreign page may point its own name at this machine."""
+    if _host_of(request) not in site.hosts:
+        raise HTTPException(
+            status_code=400,
+            detail="This is not an address of this installation.",
+            extra={
+                "code": "foreign_host",
+                "hint": "Open it as localhost, or set VIRAL_PUBLIC_URL to the address you use.",
+            },
+        )
+
+
+def _host_of(request: WebRequest) -> str | None:
+    try:
+        return urlsplit("//" + request.headers.get("host", "")).hostname
+    except ValueError:
+        return None
+
+
+def _place_of(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
+
+
+def _refuse_foreign_origin(request: WebRequest) -> None:
+    """Refuse changes that another site asks for; programs that are no browser say nothing."""
+    sent_from = request.headers.get("sec-fetch-site", "same-origin")
+    origin = request.headers.get("origin")
+    is_ours = origin is None or _place_of(origin) == request.headers.get("host")
+    if sent_from not in {"same-origin", "none"} or not is_ours:
+        raise HTTPException(
+            status_code=403,
+            detail="The request comes from another site.",
+            extra={"code": "foreign_origin", "hint": "Open the page here and try again."},
+        )
+
+
+async def _recognise(request: WebRequest, site: Site, *, is_required: bool) -> None:
+    token = request.cookies.get(site.session_cookie)
+    if token:
+        runtime: Runtime = request.app.state.runtime
+        with contextlib.suppress(NotSignedIn):
+            async with runtime.app.session_without_tenant() as session:
+                request.scope["user"] = await identify(session, token)
+            request.scope["auth"] = token
+    if is_required and request.user is None:
+        raise NotSignedIn("You are not signed in.")
+
+
+async def _read_form(request: WebRequest) -> FormMultiDict:
+    try:
+        return await request.form()
+    except (UnicodeError, LookupError) as error:
+        raise HTTPException(status_code=400) from error
+
+
+def _refuse_unreadable_token(request: WebRequest, site: Site, form: FormMultiDict) -> None:
+    """Refuse what Litestar's comparison of form tokens would stumble over.
+
+    It takes any text or file for a token, and compares ASCII alone.
+    """
+    sent: object = request.headers.get("x-csrftoken") or form.get("_csrf_token") or ""
+    for token in (sent, request.cookies.get(site.csrf_cookie, "")):
+        if not isinstance(token, str) or not token.isascii():
+            raise HTTPException(status_code=403)

@@ -1,0 +1,87 @@
+"""What the web layer knows about itself: its addresses, its cookies, its seals."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from viral.settings import Settings
+
+LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+class Seals:
+    """Signs what a browser keeps for us, for one purpose and one owner."""
+
+    def __init__(self, pepper: bytes) -> None:
+        self._pepper = pepper
+
+    def __repr__(self) -> str:
+        return "Seals(...)"
+
+    def key(self, purpose: str) -> bytes:
+        """Derive the key of one purpose."""
+        return hmac.new(self._pepper, f"web {purpose}".encode(), hashlib.sha256).digest()
+
+    def seal(self, purpose: str, owner: str, content: bytes) -> str:
+        """Sign content for an owner, as text that fits a cookie or a query."""
+        return _text(content) + "." + _text(self._mac(purpose, owner, content))
+
+    def open(self, purpose: str, owner: str, sealed: str) -> bytes | None:
+        """Return sealed content; None when it was altered, or made for somebody else."""
+        try:
+            content, mac = (_bytes(part) for part in sealed.split("."))
+        except ValueError:
+            return None
+        return content if hmac.compare_digest(mac, self._mac(purpose, owner, content)) else None
+
+    def _mac(self, purpose: str, owner: str, content: bytes) -> bytes:
+        return hmac.new(
+            self.key(purpose), owner.encode() + b"\0" + content, hashlib.sha256
+        ).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """How people reach this installation, and what their browsers keep for it."""
+
+    hosts: frozenset[str]
+    is_secure: bool
+    seals: Seals
+    session_cookie: str
+    flash_cookie: str
+    csrf_cookie: str
+
+
+def site_of(settings: Settings, pepper: bytes) -> Site:
+    """Derive the site from the settings.
+
+    Cookies are shared by all ports of a host. So the lesser ones carry a mark of the installation,
+    and a form token that another one has left is never taken for ours.
+    """
+    seals = Seals(pepper)
+    public = urlsplit(settings.public_url or "")
+    is_secure = public.scheme == "https"
+    prefix = "__Host-" if is_secure else ""
+    mark = seals.key("cookies").hex()[:8]
+    return Site(
+        hosts=LOCAL_HOSTS | ({public.hostname} if public.hostname else frozenset()),
+        is_secure=is_secure,
+        seals=seals,
+        session_cookie=f"{prefix}viral_session",
+        flash_cookie=f"{prefix}viral_flash_{mark}",
+        csrf_cookie=f"{prefix}viral_csrf_{mark}",
+    )
+
+
+def _text(content: bytes) -> str:
+    return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
+
+
+def _bytes(text: str) -> bytes:
+    if not text.isascii():
+        raise ValueError("not ASCII")
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))

@@ -1,0 +1,1 @@
+"""The application, driven as browsers and programs do."""

@@ -1,0 +1,138 @@
+"""The home page in its states, and what its forms do."""
+
+from __future__ import annotations
+
+import html
+import re
+
+import httpx
+from clusters import Cluster
+from factories import TestTenant, make_tenant
+from litestar import Litestar
+from sqlalchemy import event, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from viral.database.engine import Database
+from web.conftest import Browser, browsing, live_some_weeks, sign_in
+
+CSV = "id,platform,published_at,views,likes\n"
+
+
+def words(answer: httpx.Response) -> str:
+    """Give the text of a page without its markup."""
+    plain = re.sub(r"<[^>]+>", " ", answer.text)
+    return " ".join(html.unescape(plain).split())
+
+
+async def test_an_unused_studio_says_what_will_be_where(alices: Browser) -> None:
+    said = words(await alices.get("/"))
+
+    assert "0 of 50" in said
+    assert "No concepts yet." in said
+    assert "5 more results are needed before a curve means something." in said
+    assert "No changes yet." in said
+    assert "Sample data" not in said
+
+
+async def test_a_demo_is_named_as_one(
+    application: Litestar, system: Database, cluster: Cluster
+) -> None:
+    demo = await make_tenant(system, cluster.secrets, slug="demo", is_demo=True)
+    async with browsing(application) as browser:
+        await sign_in(browser, system, demo)
+
+        assert "Sample data" in words(await browser.get("/"))
+
+
+async def test_the_loop_is_on_one_page(
+    alices: Browser,
+    alice: TestTenant,
+    app: Database,
+    system: Database,
+    cluster: Cluster,
+    admin: AsyncConnection,
+) -> None:
+    await live_some_weeks(app, system, cluster, alice)
+
+    page = await alices.get("/")
+
+    said = words(page)
+    titles = list(
+        await admin.scalars(text("SELECT title FROM concepts ORDER BY created_at DESC, id DESC"))
+    )
+    assert all(title in said for title in titles[:6])
+    assert titles[6] not in said.split("Is it learning?", maxsplit=1)[0]
+    assert "12 results learned from, 0 waiting." in said
+    assert "12 of 50" in said
+    assert "Starting point" in said
+    assert re.search(r"actual \d+ , (inside|above|below) the interval", said)
+    assert "Does the error fall as results come in?" in said
+    assert re.search(r"\d+ changes? published|changes published", said)
+    adjustment = await admin.scalar(text("SELECT id FROM scoring_adjustments LIMIT 1"))
+    assert f'id="adjustment-{adjustment}"' in page.text
+    assert re.search(r'href="#adjustment-[0-9a-f-]{36}"', page.text)
+
+
+async def test_the_number_of_statements_does_not_grow_with_the_data(
+    alices: Browser,
+    application: Litestar,
+    alice: TestTenant,
+    app: Database,
+    system: Database,
+    cluster: Cluster,
+) -> None:
+    engine = application.state.runtime.app._engine.sync_engine
+    seen: list[str] = []
+    event.listen(engine, "before_cursor_execute", lambda *found: seen.append(found[2]))
+    await alices.get("/")
+    empty = len(seen)
+    await live_some_weeks(app, system, cluster, alice)
+    seen.clear()
+
+    await alices.get("/")
+
+    # One more: predictions are asked for once there are concepts.
+    assert empty <= len(seen) <= empty + 1
+    assert len(seen) <= 12
+
+
+async def test_titles_and_hooks_are_inert(
+    alices: Browser,
+    admin: AsyncConnection,
+    app: Database,
+    system: Database,
+    alice: TestTenant,
+    cluster: Cluster,
+) -> None:
+    await live_some_weeks(app, system, cluster, alice)
+    hostile = "<script>alert(1)</script>"
+    for column in ("title", "hook", "category"):
+        await admin.execute(text(f"UPDATE concepts SET {column} = :x"), {"x": hostile})
+    await admin.execute(text("UPDATE self_critiques SET critique = :x"), {"x": hostile})
+    await admin.execute(text("UPDATE tenants SET name = :x"), {"x": hostile})
+    await admin.commit()
+
+    page = await alices.get("/")
+
+    assert page.status_code == 200
+    assert hostile not in page.text
+    assert html.escape(hostile) in page.text
+
+
+async def test_a_person_sees_nothing_of_another_tenant(
+    bobs: Browser,
+    alice: TestTenant,
+    app: Database,
+    system: Database,
+    cluster: Cluster,
+    admin: AsyncConnection,
+) -> None:
+    await live_some_weeks(app, system, cluster, alice)
+
+    page = await bobs.get("/")
+    download = await bobs.get("/learning.csv")
+
+    for title in await admin.scalars(text("SELECT title FROM concepts")):
+        assert title not in html.unescape(page.text)
+    assert "No concepts yet." in words(page)
+    assert len(download.text.splitlines()) == 1
