@@ -9,10 +9,12 @@ from collections.abc import AsyncIterator, Iterator
 from itertools import count
 from pathlib import Path
 
+import asyncpg
 import pytest
 from clusters import TEMPLATE, Cluster, copy_template, superuser
 from factories import TestTenant, make_tenant
 from sqlalchemy.ext.asyncio import AsyncConnection
+from tenancy import small
 
 from viral.database import migrate
 from viral.database.engine import Database
@@ -134,3 +136,23 @@ async def alice(system: Database, cluster: Cluster) -> TestTenant:
 async def bob(system: Database, cluster: Cluster) -> TestTenant:
     """Make another tenant with an admin."""
     return await make_tenant(system, cluster.secrets, slug="bob")
+
+
+@pytest.fixture
+async def narrow(cluster: Cluster, database_name: str) -> AsyncIterator[Database]:
+    """Open the app's database with one connection, so that everybody gets the same."""
+    database = Database(
+        small(cluster.url("viral_app", database_name)), context_key=cluster.secrets.context_key
+    )
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def raw(
+    cluster: Cluster, database_name: str
+) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+    """Connect as the app's role, past the product."""
+    connection = await cluster.connect("viral_app", database_name)
+    yield connection
+    await connection.close()

@@ -67,12 +67,15 @@ def run() -> None:
     """Run one command; every error ends here as one line, its fix, and an exit code."""
     as_json = "--json" in sys.argv
     try:
-        result = application(standalone_mode=False)
+        result = application(prog_name="viral", standalone_mode=False)
         sys.exit(result if isinstance(result, int) else 0)
     except ViralError as error:
         print_error(error, as_json=as_json)
         sys.exit(error.exit_code)
     except typer.TyperException as error:
+        if not error.format_message():
+            # A group alone: the help that it printed is the answer.
+            sys.exit(0)
         # Typer would exit with 2, which means "pending" here.
         context = getattr(error, "ctx", None)
         command = "viral" if context is None else context.command_path

@@ -81,6 +81,7 @@ def _show(concept: Concept) -> None:
     for each in concept.predictions:
         band = f"{each.score:5.1f}  likely {each.low:.0f} to {each.high:.0f}"
         out.print(Text(f"  {each.platform:<10}{band}"))
+    out.print(Text(f"    The score on {concept.predictions[0].platform} is the sum of:"))
     for line in _reasons(concept.predictions[0]):
         out.print(Text(f"    {line}", style="dim"))
     out.print()

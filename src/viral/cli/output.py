@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
+_PIPE_WIDTH = 10_000
 
 
 def print_json(document: object) -> None:
@@ -34,7 +35,10 @@ def print_json(document: object) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a table; numbers stand to the right."""
+    """Write a table; numbers stand to the right.
+
+    A pipe has no width: there every row is one line.
+    """
     lines = [list(row) for row in rows]
     table = Table(box=None, pad_edge=False, header_style="bold")
     for index, name in enumerate(columns):
@@ -42,7 +46,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
         table.add_column(name, justify="right" if is_number else "left", overflow="fold")
     for line in lines:
         table.add_row(*(Text(_cell(value)) for value in line))
-    out.print(table)
+    out.print(table, width=None if out.is_terminal else _PIPE_WIDTH)
 
 
 def print_error(error: ViralError, *, as_json: bool) -> None:
@@ -68,6 +72,7 @@ def progress_bar(label: str) -> Iterator[Callable[[str, int, int | None], None]]
         TimeRemainingColumn(),
         console=err,
         transient=True,
+        disable=not err.is_terminal,
     ) as progress:
         task = progress.add_task(label, total=None, rate="")
 

@@ -8,18 +8,21 @@ from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
 import typer
+from rich.text import Text
 
-from viral.cli.output import out, print_json, print_table, progress_bar
+from viral.cli.output import out, print_json, progress_bar
 from viral.errors import BadInput
 from viral.settings import load_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from viral.features.reflexion.run import RunReport
     from viral.schema.learning import ScoringAdjustment
 
 group = typer.Typer(no_args_is_help=True, help="Reflexion: learning from misses, with proof.")
+
+ADJUSTMENTS_SHOWN = 10
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Tenant = Annotated[str, typer.Option("--tenant", help="The tenant's slug.")]
@@ -67,11 +70,10 @@ def status(tenant: Tenant, as_json: AsJson = False) -> None:
     if isinstance(accuracy, dict):
         _show_accuracy(accuracy)
     else:
-        out.print("Too few predicted results for a figure.")
+        out.print("Too few results of predicted videos for a figure; five are needed.")
     adjustments = document["adjustments"]
     assert isinstance(adjustments, list)
-    columns = ("id", "platform", "goal", "what", "old", "new", "evidence", "state")
-    print_table(columns, [[each[name] for name in columns] for each in adjustments])
+    _show_adjustments(adjustments)
 
 
 @group.command()
@@ -195,3 +197,21 @@ def _show_accuracy(accuracy: dict[str, float]) -> None:
         value = accuracy[name]
         out.print(f"  {label:<17}{'█' * round(value):<42}{value:5.1f}")
     out.print(f"  inside their 80 % interval: {accuracy['inside_interval']:.0%}")
+
+
+def _show_adjustments(adjustments: Sequence[dict[str, object]]) -> None:
+    """Write each on lines of its own: an id that is folded cannot be copied."""
+    if not adjustments:
+        out.print("No adjustment is published yet.")
+        return
+    out.print("Newest adjustments, in points:")
+    for each in adjustments[:ADJUSTMENTS_SHOWN]:
+        moved = f"{each['old']:+6.1f} to {each['new']:+6.1f}"
+        where = f"{each['platform']}, {each['goal']}"
+        undone = "" if each["state"] == "active" else "  (undone)"
+        out.print(Text(f"  {moved}  {each['what']} ({where}){undone}", style="bold"))
+        out.print(Text(f"{'':20}{each['evidence']}"))
+        out.print(Text(f"{'':20}id {each['id']}", style="dim"))
+    if len(adjustments) > ADJUSTMENTS_SHOWN:
+        out.print("More of them: --json")
+    out.print("Undo one: viral reflexion undo ID --tenant SLUG")

@@ -47,8 +47,10 @@ def list_(
     ]
     if as_json:
         print_json([dict(zip(columns, row, strict=True)) for row in rows])
-    else:
+    elif rows:
         print_table(columns, rows)
+    else:
+        out.print("There is no tenant yet. Make one: viral tenant create acme")
 
 
 async def _create(slug: str, name: str | None, plan: str) -> UUID:

@@ -87,7 +87,10 @@ class Database:
     async def tenant_session(self, tenant_id: UUID | str) -> AsyncIterator[AsyncSession]:
         """Open a transaction of one tenant: committed at the end, rolled back on an error."""
         tenant = parse_tenant_id(tenant_id)
-        info = {"tenant_id": tenant, "context": context_token(self._context_key, tenant)}
+        info: dict[str, object] = {
+            "tenant_id": tenant,
+            "context": context_token(self._context_key, tenant),
+        }
         async with self._begin(info) as session:
             yield session
 

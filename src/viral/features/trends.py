@@ -281,7 +281,7 @@ def _feed_entries(content: bytes) -> Iterator[Mapping[str, object]]:
             "topic": entry.get("title", ""),
             "id": entry.get("id") or entry.get("link"),
             "url": entry.get("link"),
-            "category": next((tag.get("term") for tag in entry.get("tags", ())), None),
+            "category": next((tag.get("term") for tag in entry.get("tags") or ()), None),
             # A feed tells the order, not the strength.
             "score": 100 - 50 * place / max(1, len(entries)),
         }

@@ -13,6 +13,11 @@ Direction = Literal["over-predicted", "under-predicted", "accurate"]
 Role = Literal["ADMIN", "MEMBER"]
 Tier = Literal["FREE", "STARTER", "PRO", "AGENCY"]
 
+PLATFORM_NAMES: dict[str, str] = {
+    "tiktok": "TikTok",
+    "youtube": "YouTube",
+    "instagram": "Instagram",
+}
 PLATFORMS: tuple[Platform, ...] = get_args(Platform)
 GOALS: tuple[Goal, ...] = get_args(Goal)
 ROLES: tuple[Role, ...] = get_args(Role)

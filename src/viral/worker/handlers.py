@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from viral.runtime import Runtime
 
 
-async def learn(runtime: Runtime, _tenant_id: UUID | None) -> dict[str, object]:
+async def learn(runtime: Runtime, tenant_id: UUID | None) -> dict[str, object]:
     """Take in all results that wait; whoever asked, the order of results is one for all."""
     report = await run_reflexion(
         runtime.app,
@@ -24,7 +24,9 @@ async def learn(runtime: Runtime, _tenant_id: UUID | None) -> dict[str, object]:
         now=runtime.clock(),
         hashed=runtime.hashed,
     )
-    return asdict(report)
+    # The totals are of all tenants; a tenant's own job must not tell them.
+    totals: dict[str, object] = {**asdict(report)}
+    return totals if tenant_id is None else {}
 
 
 HANDLERS: dict[str, Callable[[Runtime, UUID | None], Awaitable[dict[str, object]]]] = {

@@ -149,6 +149,9 @@ async def _beat(runtime: Runtime, worker_id: UUID, stop: asyncio.Event) -> None:
                 await session.execute(select(func.viral.heartbeat(worker_id)))
         except ServerError:
             log.warning("worker.heartbeat_missed")
+        except Exception:
+            # A connection that is cut in mid-statement fails in many ways; the work goes on.
+            log.exception("worker.heartbeat_missed")
         await _pause(stop, HEARTBEAT_S)
 
 
@@ -159,6 +162,8 @@ async def _make_partitions(runtime: Runtime, stop: asyncio.Event) -> None:
                 await session.execute(select(func.viral.make_partitions()))
         except ServerError:
             log.warning("worker.partitions_missed")
+        except Exception:
+            log.exception("worker.partitions_missed")
         await _pause(stop, PARTITIONS_EVERY_S)
 
 

@@ -13,6 +13,7 @@ from viral.features.scoring.labels import label_of
 from viral.learner.interval import Z_80
 from viral.schema.base import uuid7
 from viral.schema.learning import LearnerEffect, ReflexionInsight, SharedEffect
+from viral.schema.vocabulary import PLATFORM_NAMES
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -117,7 +118,8 @@ def _pattern(
         "category": effect.key if is_category else "any",
         "platform": effect.platform,
         "pattern_key": f"{effect.goal}:{effect.family}:{effect.key}"[:200],
-        "pattern": f"{label} {verb} {abs(effect.mean):.1f} points of {effect.goal}",
+        "pattern": f"{PLATFORM_NAMES[effect.platform]}, {label[0].lower()}{label[1:]}:"
+        f" {verb} {abs(effect.mean):.1f} points of {effect.goal}",
         "evidence_count": samples,
         "impact": "positive" if is_good else "negative",
         "effect_size": effect.mean,

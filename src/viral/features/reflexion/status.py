@@ -106,11 +106,19 @@ def accuracy_of(results: Sequence[ScoredResult], *, window: int = WINDOW) -> Acc
 
 
 async def count_results(session: AsyncSession) -> tuple[int, int]:
-    """Count the tenant's results that were learnt, and those that wait."""
-    learned, total = (
-        await session.execute(select(func.count(PerformanceFeedback.applied_no), func.count()))
-    ).one()
-    return learned, total - learned
+    """Count the tenant's videos that were learnt from, and those that wait.
+
+    A second reading of a video waits for nothing: each counts once.
+    """
+    videos = (
+        select(func.count(PerformanceFeedback.applied_no).label("learned"))
+        .group_by(PerformanceFeedback.platform, PerformanceFeedback.external_id)
+        .subquery()
+    )
+    waiting = func.count().filter(videos.c.learned == 0)
+    total = func.coalesce(func.sum(videos.c.learned), 0)
+    learned, left = (await session.execute(select(total, waiting).select_from(videos))).one()
+    return int(learned), left
 
 
 async def list_adjustments(session: AsyncSession, *, limit: int) -> list[ScoringAdjustment]:

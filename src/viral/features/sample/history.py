@@ -70,10 +70,8 @@ async def make_demo(
         await add_member(session, tenant_id=tenant_id, user_id=operator.id, role="ADMIN")
     rng = Random(SEED)  # noqa: S311 - sample data, no secret
     audience = SampleAudience(SEED)
-    # From Monday to Sunday, whatever today is: so the history is always the same.
-    monday = (now - timedelta(days=now.weekday())).replace(hour=9, minute=0, second=0)
     for week in range(WEEKS, -1, -1):
-        asked_at = monday - timedelta(weeks=week) if week else now
+        asked_at = _monday(now) - timedelta(weeks=week) if week else now
         concepts = await generate_concepts(
             app,
             tenant_id,
@@ -93,6 +91,11 @@ async def make_demo(
         if progress is not None:
             progress(WEEKS + 1 - week, WEEKS + 1)
     return tenant_id
+
+
+def _monday(now: datetime) -> datetime:
+    """Begin weeks on Monday, whatever today is: so the history is the same on any day."""
+    return (now - timedelta(days=now.weekday())).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def _trend_rows() -> Iterator[TrendRow]:

@@ -22,7 +22,7 @@ from viral.schema.vocabulary import GOALS, Goal
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from sqlalchemy import Row, TableValuedAlias
+    from sqlalchemy import TableValuedAlias
     from sqlalchemy.ext.asyncio import AsyncSession
     from sqlalchemy.orm import InstrumentedAttribute
 
@@ -82,7 +82,9 @@ async def load_learners(
         )
     )
     for row in await session.execute(shared, arrays):
-        learners[row.goal].shared[row.family, row.key] = _effect(row, row.tenants)
+        learners[row.goal].shared[row.family, row.key] = Effect(
+            row.mean, row.variance, row.samples, row.day, row.published, row.tenants
+        )
     own = (
         select(*_state_of(LearnerEffect), LearnerEffect.tenant_id)
         .join(
@@ -92,7 +94,9 @@ async def load_learners(
     )
     for row in await session.execute(own, arrays):
         tenant = learners[row.goal].tenants.setdefault(str(row.tenant_id), {})
-        tenant[row.family, row.key] = _effect(row)
+        tenant[row.family, row.key] = Effect(
+            row.mean, row.variance, row.samples, row.day, row.published
+        )
     return learners
 
 
@@ -101,7 +105,7 @@ async def load_score_width(session: AsyncSession, platform: str) -> Effect:
     row = await session.get(SharedEffect, (platform, SCORE, *WIDTH))
     if row is None or row.day == 0:
         return Effect(FIRST_WIDTH, 0.0, 0, 0, FIRST_WIDTH)
-    return _effect(row)
+    return Effect(row.mean, row.variance, row.samples, row.day, row.published)
 
 
 async def save_learners(session: AsyncSession, platform: str, learners: Learners) -> None:
@@ -155,10 +159,6 @@ def is_effect(key: EffectKey) -> bool:
 
 def _columns(effect: Effect) -> tuple[float, float, int, int, float]:
     return effect.mean, effect.variance, effect.n, effect.day, effect.published
-
-
-def _effect(row: Row[*tuple[object, ...]] | SharedEffect, tenants: int = 0) -> Effect:
-    return Effect(row.mean, row.variance, row.samples, row.day, row.published, tenants)
 
 
 def _state_of(

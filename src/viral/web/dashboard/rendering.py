@@ -11,6 +11,7 @@ from typing import Final
 import jinja2
 from markupsafe import Markup, escape
 
+from viral.schema.vocabulary import PLATFORM_NAMES
 from viral.web.dashboard import charts
 from viral.web.dashboard.views import Contribution, Failure, LearningCurve
 
@@ -19,7 +20,6 @@ STATIC_FOLDER: Final = Path(__file__).parent / "static"
 
 _MINUS: Final = "\N{MINUS SIGN}"
 _MINUTE_S: Final = 60
-_PLATFORM_NAMES: Final = {"tiktok": "TikTok", "youtube": "YouTube", "instagram": "Instagram"}
 _NEAR_DAYS: Final = {-1: "yesterday", 0: "today", 1: "tomorrow"}
 
 
@@ -112,7 +112,7 @@ def when(value: datetime, now: datetime) -> str:
 
 def platform_name(value: str) -> str:
     """Write a platform as its owner does."""
-    return _PLATFORM_NAMES.get(value, sentence(value))
+    return PLATFORM_NAMES.get(value, sentence(value))
 
 
 def sentence(value: str) -> str:
