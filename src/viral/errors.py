@@ -18,6 +18,7 @@ ViralError
 │   ├── ServerNotOurs        another server or installation is in the way
 │   ├── PortInUse            a port is taken by another program
 │   ├── BinariesMissing      no PostgreSQL programs on this machine
+│   ├── PoolExhausted        every connection of the pool is in use
 │   └── PowerfulRole         the app's role could pass row security
 ├── SchemaError              the schema is not as the models say
 │   ├── MigrationsPending    `viral migrate deploy` has work to do
@@ -162,6 +163,13 @@ class BinariesMissing(ServerError):
     """No PostgreSQL programs on this machine."""
 
     code = "binaries_missing"
+
+
+class PoolExhausted(ServerError):
+    """Every connection of the pool is in use."""
+
+    code = "pool_exhausted"
+    hint = "Raise connection_limit in DATABASE_URL, or put a pooler before the server."
 
 
 class PowerfulRole(ServerError):

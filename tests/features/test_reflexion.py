@@ -340,3 +340,18 @@ async def test_the_status_counts_videos_and_compares_with_not_learning(
     assert last is not None
     assert last.with_learning < last.without_learning
     assert accuracy_of(results[:4]) is None
+
+
+async def test_a_reading_of_the_first_days_waits_for_a_later_one(
+    app: Database, system: Database, alice: TestTenant, admin: AsyncConnection
+) -> None:
+    early = await add_results(app, alice.id, [result("v1", days=1)])
+    before = await learn(app, system)
+
+    await add_results(app, alice.id, [result("v1", days=2, views=9_000)])
+    after = await learn(app, system)
+
+    assert early.early == 1
+    assert (before.results, after.results) == (0, 1)
+    query = "SELECT views FROM performance_feedback WHERE applied_no IS NOT NULL"
+    assert await fetch(admin, query) == [(9_000,)]

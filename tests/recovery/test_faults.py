@@ -19,7 +19,13 @@ from viral.database import migrate
 from viral.database.engine import Database
 from viral.database.secrets import Secrets
 from viral.database.urls import ServerUrl, parse_url
-from viral.errors import ServerError, ServerRefused, ServerUnreachable, ViralError
+from viral.errors import (
+    PoolExhausted,
+    ServerError,
+    ServerRefused,
+    ServerUnreachable,
+    ViralError,
+)
 from viral.postgres.bootstrap import bootstrap
 from viral.postgres.server import Server
 
@@ -241,4 +247,18 @@ async def test_an_error_of_a_statement_is_left_as_it_is(
             await session.execute(text("SELECT 1 / 0"))
 
     assert not isinstance(caught.value, ViralError | asyncpg.PostgresError)
+    await database.close()
+
+
+async def test_a_full_pool_is_one_error_after_a_bounded_wait(
+    cluster: Cluster, database_name: str
+) -> None:
+    url = replace(cluster.url("viral_app", database_name), pool_size=1, pool_timeout_s=0.2)
+    database = Database(url, context_key=cluster.secrets.context_key)
+
+    async with database.session_without_tenant():
+        with pytest.raises(PoolExhausted, match="All 1 connections"):
+            async with database.session_without_tenant():
+                pass
+
     await database.close()

@@ -134,7 +134,7 @@ async def test_a_score_is_a_number(shared: Shared, count: float) -> None:
 
 async def test_the_same_report_of_a_video_counts_once(shared: Shared) -> None:
     again = dict(shared.rows[0]["performance_feedback"]) | {"id": uuid7()}
-    del again["engagement_rate"]
+    del again["engagement_rate"], again["is_mature"]
 
     with pytest.raises(DBAPIError, match="uq_performance_feedback"):
         await insert_row(shared.admin, METADATA.tables["performance_feedback"], again)

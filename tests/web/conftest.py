@@ -208,7 +208,7 @@ async def live_some_weeks(
                 tenant=None,
                 concept_id=concept.id,
                 published_at=now + timedelta(hours=place),
-                observed_on=(now + timedelta(days=2)).date(),
+                observed_on=(now + timedelta(days=3)).date(),
                 category=concept.category,
                 title=concept.title,
                 tags=(),

@@ -14,9 +14,9 @@ async def test_results_are_stored_once(alices: Browser, admin: AsyncConnection) 
     first = await alices.send("/api/v1/performance", [ROW, {**ROW, "id": "v2", "likes": 5}])
     second = await alices.send("/api/v1/performance", [ROW])
 
-    assert first.json() == {"stored": 2, "known": 0, "rejects": []}
+    assert first.json() == {"stored": 2, "known": 0, "early": 0, "rejects": []}
     assert first.status_code == 201
-    assert second.json() == {"stored": 0, "known": 1, "rejects": []}
+    assert second.json() == {"stored": 0, "known": 1, "early": 0, "rejects": []}
     likes = await admin.scalars(text("SELECT likes FROM performance_feedback ORDER BY external_id"))
     assert list(likes) == [None, 5]
     assert await admin.scalar(text("SELECT count(*) FROM job_queue")) == 1
@@ -54,7 +54,7 @@ async def test_a_file_of_more_than_a_megabyte_is_taken_in(
 
     answer = await alices.upload("/api/v1/performance/imports", "r.csv", content)
 
-    assert answer.json() == {"stored": 2500, "known": 0, "rejects": []}
+    assert answer.json() == {"stored": 2500, "known": 0, "early": 0, "rejects": []}
     assert await admin.scalar(text("SELECT count(*) FROM performance_feedback")) == 2500
 
 

@@ -329,10 +329,6 @@ async def test_another_worker_finishes_the_job_of_one_that_was_killed(
     assert await fetch(admin, numbers) == [(1, 5, 5)]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="claim_jobs.sql keeps dedupe_key: taking the job back meets its twin (23505)",
-)
 async def test_a_job_is_taken_back_while_another_with_its_key_waits(
     app: Database, alice: TestTenant, runtime: Runtime, admin: AsyncConnection
 ) -> None:

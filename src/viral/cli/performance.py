@@ -94,6 +94,7 @@ async def _import(
                 part = await import_results(session, group)
             report.stored += part.stored
             report.known += part.known
+            report.early += part.early
             report.rejects += part.rejects
             done += len(group)
             advance("Importing", done, len(rows))
@@ -142,9 +143,21 @@ def _tell(report: ImportReport, listed: Path | None, *, as_json: bool) -> None:
             {"line": r.line, "column": r.column, "value": r.value, "reason": r.reason}
             for r in report.rejects
         ]
-        print_json({"stored": report.stored, "known": report.known, "rejects": rejects})
+        print_json(
+            {
+                "stored": report.stored,
+                "known": report.known,
+                "early": report.early,
+                "rejects": rejects,
+            }
+        )
         return
     out.print(f"{report.stored:,} results are in, {report.known:,} were known before.")
+    if report.early:
+        out.print(
+            f"{report.early:,} of them were read within two days of publication. Import them again"
+            " later: only then they are learnt from."
+        )
     for reject in report.rejects[:REJECTS_SHOWN]:
         where = f"line {reject.line}, {reject.column}"
         err.print(f"{where}: {reject.value!r}: {reject.reason}", markup=False)

@@ -11,7 +11,13 @@ from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import ORMExecuteState, Session, with_loader_criteria
 
-from viral.database.faults import connecting, connection_fault, isolation_error, sqlstate_of
+from viral.database.faults import (
+    connecting,
+    connection_fault,
+    is_protocol_broken,
+    isolation_error,
+    sqlstate_of,
+)
 from viral.database.tenancy import (
     WITHOUT_TENANT,
     TenantConnection,
@@ -120,6 +126,9 @@ class Database:
 
     def _translate(self, context: ExceptionContext) -> None:
         error = context.original_exception
+        if is_protocol_broken(error):
+            # SQLAlchemy does not know it for the end of the connection that it is.
+            context.is_disconnect = True
         ours = isolation_error(sqlstate_of(error))
         if ours is None and (context.connection is None or context.is_disconnect):
             ours = connection_fault(error, self.url)

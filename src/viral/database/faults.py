@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from viral.errors import (
+    PoolExhausted,
     ServerError,
     ServerRefused,
     ServerUnreachable,
@@ -122,6 +124,10 @@ def connecting(url: ServerUrl) -> Iterator[None]:
     """Turn what goes wrong while a connection is made into our errors."""
     try:
         yield
+    except PoolTimeout as error:
+        raise PoolExhausted(
+            f"All {url.pool_size} connections to {url} are in use for {url.pool_timeout_s:g} s."
+        ) from error
     except (
         OSError,
         TimeoutError,
@@ -145,10 +151,17 @@ def _root(error: BaseException) -> BaseException:
     return error
 
 
+def is_protocol_broken(error: BaseException) -> bool:
+    """Tell whether the driver lost track, as it does when the server ends a session unasked."""
+    return isinstance(_root(error), asyncpg.InternalClientError)
+
+
 def _unreachable_reason(error: BaseException, state: str | None) -> str | None:
     if state is not None:
         return "the server closed the connection" if state in _CLOSED else None
     if isinstance(error, asyncpg.InterfaceError) and "closed" in str(error):
         # The driver's own words for a connection that ended before this statement.
+        return "the server closed the connection"
+    if is_protocol_broken(error):
         return "the server closed the connection"
     return next((reason for kind, reason in _REASONS if isinstance(error, kind)), None)

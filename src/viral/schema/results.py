@@ -26,6 +26,8 @@ ENGAGEMENT_RATE = (
     "CASE WHEN views = 0 THEN 0 ELSE (coalesce(likes, 0) + coalesce(shares, 0)"
     " + coalesce(comments, 0))::double precision * 100 / views END"
 )
+# Counts of the first two days mislead: most of a short video's views come later.
+MATURE = "observed_on >= (published_at AT TIME ZONE 'UTC')::date + 2"
 
 
 class PerformanceFeedback(Identified, TenantOwned, Created, Base):
@@ -53,6 +55,7 @@ class PerformanceFeedback(Identified, TenantOwned, Created, Base):
     comments: Mapped[int | None] = mapped_column(BigInteger)
     followers: Mapped[int | None] = mapped_column(BigInteger)
     engagement_rate: Mapped[float] = mapped_column(Computed(ENGAGEMENT_RATE, persisted=True))
+    is_mature: Mapped[bool] = mapped_column(Computed(MATURE, persisted=True))
     data_source: Mapped[str] = mapped_column(server_default="manual")
     reported_at: Mapped[dt.datetime] = mapped_column(server_default=func.now())
     engagement_score: Mapped[float | None]
@@ -88,7 +91,7 @@ class PerformanceFeedback(Identified, TenantOwned, Created, Base):
             "platform",
             "published_at",
             "id",
-            postgresql_where=text("applied_no IS NULL"),
+            postgresql_where=text("applied_no IS NULL AND is_mature"),
         ),
         Index("ix_performance_feedback_applied", "platform", "applied_no"),
         Index(

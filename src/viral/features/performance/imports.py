@@ -61,10 +61,15 @@ _FEEDBACK = (
 
 @dataclass(slots=True)
 class ImportReport:
-    """What became of rows: stored, known before, or rejected with a reason."""
+    """What became of rows: stored, known before, or rejected with a reason.
+
+    `early` ones of the stored were read within two days of publication: they are kept, but the
+    learner waits for a later reading.
+    """
 
     stored: int = 0
     known: int = 0
+    early: int = 0
     rejects: list[Reject] = field(default_factory=list)
 
 
@@ -98,8 +103,9 @@ async def import_results(
     }
     concepts |= await _import_concepts(session, strangers)
     stored = await _store(session, usable, concepts, data_source=data_source)
-    report.stored += stored
-    report.known += len(usable) - stored
+    report.stored += len(stored)
+    report.early += stored.count(False)
+    report.known += len(usable) - len(stored)
     return report
 
 
@@ -190,9 +196,10 @@ async def _store(
     concepts: dict[VideoKey, UUID],
     *,
     data_source: str,
-) -> int:
+) -> list[bool]:
+    """Store what is new; for each stored row, whether it is mature."""
     if not rows:
-        return 0
+        return []
     tenant_id = tenant_of(session)
     values = [
         (
@@ -220,10 +227,9 @@ async def _store(
         .on_conflict_do_nothing(
             index_elements=["tenant_id", "platform", "external_id", "observed_on"]
         )
-        .returning(PerformanceFeedback.id)
+        .returning(PerformanceFeedback.is_mature)
     )
-    stored = await session.execute(statement, as_arrays(values, _FEEDBACK))
-    return len(stored.all())
+    return list(await session.scalars(statement, as_arrays(values, _FEEDBACK)))
 
 
 def _video(row: ResultRow) -> VideoKey:

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 ResultQuery = Select[PerformanceFeedback, Concept, Prediction]
 
-# A result counts from the second day after publication: counts of the first hours mislead.
+# As `PerformanceFeedback.is_mature` has it.
 MATURES_AFTER = timedelta(days=2)
 BATCH = 2_000
 PUBLISH_POINTS = 0.5
@@ -195,7 +195,7 @@ async def _make_locks(session: AsyncSession, platform: str) -> None:
 
 
 def _first_readings(platform: str) -> Select[UUID, UUID]:
-    """Select one waiting reading a video: the first, of videos that were not learnt before."""
+    """Select one waiting reading a video: the first mature one, where none was learnt before."""
     before = aliased(PerformanceFeedback)
     video = (PerformanceFeedback.tenant_id, PerformanceFeedback.external_id)
     return (
@@ -203,6 +203,7 @@ def _first_readings(platform: str) -> Select[UUID, UUID]:
         .where(
             PerformanceFeedback.platform == platform,
             PerformanceFeedback.applied_no.is_(None),
+            PerformanceFeedback.is_mature,
             ~select(before.id)
             .where(
                 before.tenant_id == PerformanceFeedback.tenant_id,

@@ -108,10 +108,12 @@ def accuracy_of(results: Sequence[ScoredResult], *, window: int = WINDOW) -> Acc
 async def count_results(session: AsyncSession) -> tuple[int, int]:
     """Count the tenant's videos that were learnt from, and those that wait.
 
-    A second reading of a video waits for nothing: each counts once.
+    A second reading of a video waits for nothing: each counts once. One of the first two days
+    waits for a later reading and is not counted.
     """
     videos = (
         select(func.count(PerformanceFeedback.applied_no).label("learned"))
+        .where(PerformanceFeedback.is_mature)
         .group_by(PerformanceFeedback.platform, PerformanceFeedback.external_id)
         .subquery()
     )

@@ -53,10 +53,14 @@ class RowLeftOut(msgspec.Struct, frozen=True):
 
 
 class ResultsStored(msgspec.Struct, frozen=True):
-    """What became of the rows; learning from those that are stored is asked for."""
+    """What became of the rows; learning from those that are stored is asked for.
+
+    Early ones were read within two days of publication: the learner waits for a later reading.
+    """
 
     stored: int
     known: int
+    early: int
     rejects: list[RowLeftOut]
 
 
@@ -89,6 +93,7 @@ def _stored(report: ImportReport) -> ResultsStored:
     return ResultsStored(
         stored=report.stored,
         known=report.known,
+        early=report.early,
         rejects=[
             RowLeftOut(each.line, each.column, each.value, each.reason) for each in report.rejects
         ],

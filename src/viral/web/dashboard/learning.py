@@ -148,6 +148,8 @@ def _import_note(report: ImportReport) -> Flash:
     said = f"{count(report.stored, 'result')} stored"
     if report.known:
         said += f", {report.known:,} known before"
+    if report.early:
+        said += f"; {report.early:,} read within two days of publication, so add them again later"
     if not report.rejects:
         return Flash("success" if report.stored else "info", f"{said}.")
     named = "; ".join(

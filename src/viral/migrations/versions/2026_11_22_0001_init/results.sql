@@ -54,6 +54,7 @@ CREATE TABLE performance_feedback (
   comments BIGINT,
   followers BIGINT,
   engagement_rate FLOAT(53) GENERATED ALWAYS AS (CASE WHEN views = 0 THEN 0 ELSE (coalesce(likes, 0) + coalesce(shares, 0) + coalesce(comments, 0))::double precision * 100 / views END) STORED NOT NULL,
+  is_mature BOOLEAN GENERATED ALWAYS AS (observed_on >= (published_at AT TIME ZONE 'UTC')::date + 2) STORED NOT NULL,
   data_source TEXT DEFAULT 'manual' NOT NULL,
   reported_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
   engagement_score FLOAT(53),
@@ -89,7 +90,7 @@ CREATE INDEX ix_performance_feedback_tenant_id_variant_id ON performance_feedbac
 
 CREATE INDEX ix_performance_feedback_unjudged ON performance_feedback (tenant_id, applied_no) WHERE judged_at IS NULL AND applied_no IS NOT NULL;
 
-CREATE INDEX ix_performance_feedback_waiting ON performance_feedback (platform, published_at, id) WHERE applied_no IS NULL;
+CREATE INDEX ix_performance_feedback_waiting ON performance_feedback (platform, published_at, id) WHERE applied_no IS NULL AND is_mature;
 
 ALTER TABLE analytics_snapshots ENABLE ROW LEVEL SECURITY;
 
