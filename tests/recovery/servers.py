@@ -144,15 +144,16 @@ async def processes_of(server: Server) -> ServerProcesses:
 @pytest.fixture(scope="session")
 def nobody() -> int:
     """Give the id of an ordinary user who can run the product from this checkout."""
-    tried = subprocess.run(
-        [sys.executable, "-B", "-c", "import viral.postgres.server"],
-        capture_output=True,
-        check=False,
-        cwd="/",
-        extra_groups=[],
-        user=NOBODY,
-    )
-    if tried.returncode != 0:
+    try:
+        subprocess.run(
+            [sys.executable, "-B", "-c", "import viral.postgres.server"],
+            capture_output=True,
+            check=True,
+            cwd="/",
+            extra_groups=[],
+            user=NOBODY,
+        )
+    except (PermissionError, subprocess.CalledProcessError):
         pytest.skip("an ordinary user cannot reach this checkout or its Python")
     return NOBODY
 
