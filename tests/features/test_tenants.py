@@ -130,3 +130,17 @@ async def test_the_app_cannot_make_a_tenant_under_an_id_that_exists(
             )
 
     assert sqlstate_of(caught.value) == "23505"
+
+
+async def test_the_only_tenant_need_not_be_named(system: Database, alice: TestTenant) -> None:
+    async with system.session_without_tenant() as session:
+        found = await find_tenant(session, None)
+
+    assert alice.id == found.id
+
+
+@pytest.mark.usefixtures("alice", "bob")
+async def test_one_of_several_tenants_has_to_be_named(system: Database) -> None:
+    async with system.session_without_tenant() as session:
+        with pytest.raises(BadInput, match="There are 2 tenants"):
+            await find_tenant(session, None)

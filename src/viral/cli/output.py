@@ -20,7 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from viral.errors import ViralError
 
@@ -47,6 +47,13 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
     for line in lines:
         table.add_row(*(Text(_cell(value)) for value in line))
     out.print(table, width=None if out.is_terminal else _PIPE_WIDTH)
+
+
+def print_facts(facts: Mapping[str, object]) -> None:
+    """Write names and values, as they are."""
+    print_table(
+        ("", ""), [(name, None if value is None else str(value)) for name, value in facts.items()]
+    )
 
 
 def print_error(error: ViralError, *, as_json: bool) -> None:

@@ -25,7 +25,9 @@ group = typer.Typer(no_args_is_help=True, help="Reflexion: learning from misses,
 ADJUSTMENTS_SHOWN = 10
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Tenant = Annotated[str, typer.Option("--tenant", help="The tenant's slug.")]
+Tenant = Annotated[
+    str | None, typer.Option("--tenant", help="The tenant's slug; needed when there are several.")
+]
 
 
 @group.command()
@@ -56,7 +58,7 @@ def run(as_json: AsJson = False) -> None:
 
 
 @group.command()
-def status(tenant: Tenant, as_json: AsJson = False) -> None:
+def status(tenant: Tenant = None, as_json: AsJson = False) -> None:
     """Show the error with learning and without, and the newest adjustments.
 
     Example: viral reflexion status --tenant demo
@@ -79,7 +81,7 @@ def status(tenant: Tenant, as_json: AsJson = False) -> None:
 @group.command()
 def undo(
     adjustment: Annotated[str, typer.Argument(help="The adjustment's id, see status.")],
-    tenant: Tenant,
+    tenant: Tenant = None,
     as_json: AsJson = False,
 ) -> None:
     """Serve the value from before an adjustment again, and keep it.
@@ -128,7 +130,7 @@ async def _run(advance: Callable[[str, int, int | None], None]) -> RunReport:
         )
 
 
-async def _status(slug: str) -> dict[str, object]:
+async def _status(slug: str | None) -> dict[str, object]:
     from viral.features.reflexion import status as proof
     from viral.features.tenants import find_tenant
     from viral.runtime import open_runtime
@@ -156,7 +158,7 @@ async def _status(slug: str) -> dict[str, object]:
     }
 
 
-async def _undo(adjustment: str, slug: str) -> ScoringAdjustment:
+async def _undo(adjustment: str, slug: str | None) -> ScoringAdjustment:
     from viral.features.reflexion.adjustments import undo_adjustment
     from viral.features.tenants import find_tenant
     from viral.runtime import open_runtime
@@ -214,4 +216,4 @@ def _show_adjustments(adjustments: Sequence[dict[str, object]]) -> None:
         out.print(Text(f"{'':20}id {each['id']}", style="dim"))
     if len(adjustments) > ADJUSTMENTS_SHOWN:
         out.print("More of them: --json")
-    out.print("Undo one: viral reflexion undo ID --tenant SLUG")
+    out.print("Undo one: viral reflexion undo ID")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from viral.cli.output import err, out, print_json, print_table
+from viral.cli.output import err, out, print_facts, print_json
 from viral.settings import load_settings
 
 group = typer.Typer(no_args_is_help=True, help="The embedded PostgreSQL, or a server of yours.")
@@ -58,7 +58,7 @@ def status(
     if as_json:
         print_json(facts)
     else:
-        print_table(("", ""), list(facts.items()))
+        print_facts(facts)
 
 
 @group.command()

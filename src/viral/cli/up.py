@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from viral.cli.output import err, out, print_json, print_table, progress_bar
+from viral.cli.output import err, out, print_facts, print_json, progress_bar
 from viral.settings import load_settings
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def status(
     if as_json:
         print_json(facts)
     else:
-        print_table(("", ""), list(facts.items()))
+        print_facts(facts)
 
 
 def sign_in(

@@ -76,8 +76,16 @@ async def list_tenants(session: AsyncSession) -> list[Tenant]:
     return list(await session.scalars(select(Tenant).order_by(Tenant.slug)))
 
 
-async def find_tenant(session: AsyncSession, slug: str) -> Tenant:
-    """Find a tenant by its slug, as the system role."""
+async def find_tenant(session: AsyncSession, slug: str | None) -> Tenant:
+    """Find a tenant by its slug, as the system role; without one, the only tenant there is."""
+    if slug is None:
+        tenants = await list_tenants(session)
+        if len(tenants) != 1:
+            raise BadInput(
+                f"There are {len(tenants)} tenants; say which one.",
+                hint="Add --tenant SLUG; see `viral tenant list`.",
+            )
+        return tenants[0]
     tenant = await session.scalar(select(Tenant).where(Tenant.slug == slug))
     if tenant is None:
         raise NotFound(f"There is no tenant {slug!r}.", hint="See `viral tenant list`.")
