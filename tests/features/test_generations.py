@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from random import Random
 from uuid import UUID
@@ -10,7 +11,7 @@ import pytest
 from clusters import Cluster
 from factories import TestTenant, make_tenant
 from sqlalchemy.ext.asyncio import AsyncConnection
-from studio import NOW, add_results, add_trends, execute, fetch, generate, learn, result_of
+from studio import NOW, add_results, add_trends, execute, fetch, generate, learn, result_of, trend
 
 from viral.adapters.offline_writer import OfflineWriter
 from viral.database.engine import Database
@@ -289,3 +290,22 @@ async def test_a_concept_of_another_tenant_is_not_found(
         with pytest.raises(NotFound):
             await find_concept(session, concept.id)
         assert await newest_concepts(session, limit=5) == []
+
+
+async def test_two_requests_at_once_write_no_title_twice(
+    app: Database, system: Database, alice: TestTenant, admin: AsyncConnection
+) -> None:
+    await add_trends(system, trend())
+
+    # The same seed: both writers offer the same concepts.
+    answers = await asyncio.gather(
+        generate(app, alice.id, count=3, seed=5),
+        generate(app, alice.id, count=3, seed=5),
+        return_exceptions=True,
+    )
+
+    titles = await fetch(admin, "SELECT lower(title) FROM concepts")
+    assert len(set(titles)) == len(titles)
+    assert any(isinstance(answer, list) and len(answer) == 3 for answer in answers)
+    used = await fetch(admin, f"SELECT used_quota FROM tenants WHERE id = '{alice.id}'")
+    assert used == [(len(titles),)]

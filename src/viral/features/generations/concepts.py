@@ -17,6 +17,7 @@ from viral.learner.video import Video
 from viral.schema.base import uuid7, uuid7_run
 from viral.schema.content import Concept, Generation, Prediction
 from viral.schema.results import PerformanceFeedback
+from viral.schema.tenants import Tenant
 from viral.schema.vocabulary import PLATFORMS, Platform
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ async def generate_concepts(
         if not drafts:
             raise NothingToWriteAbout("The writer found nothing to write.")
         async with app.tenant_session(tenant_id) as session:
+            drafts = await _still_new(session, drafts)
             generation = await _store_generation(
                 session, reservation, drafts, brief=brief, writer=writer, user_id=user_id
             )
@@ -154,6 +156,19 @@ async def _brief(
     trends = await current_trends(session, category=category)
     if not trends:
         raise NothingToWriteAbout("There is no trend to write about.")
+    titles, hooks = await _taken(session)
+    return Brief(
+        trends=trends,
+        count=count,
+        asked_at=now,
+        category=category,
+        taken_titles=titles,
+        taken_hooks=hooks,
+    )
+
+
+async def _taken(session: AsyncSession) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the titles and hooks of the tenant's latest concepts, casefolded."""
     latest = (
         await session.execute(
             select(Concept.title, Concept.hook)
@@ -161,14 +176,22 @@ async def _brief(
             .limit(MEMORY)
         )
     ).all()
-    return Brief(
-        trends=trends,
-        count=count,
-        asked_at=now,
-        category=category,
-        taken_titles=frozenset(title.casefold() for title, _ in latest),
-        taken_hooks=frozenset(hook.casefold() for _, hook in latest if hook),
-    )
+    titles = frozenset(title.casefold() for title, _ in latest)
+    return titles, frozenset(hook.casefold() for _, hook in latest if hook)
+
+
+async def _still_new(session: AsyncSession, drafts: list[Draft]) -> list[Draft]:
+    """Leave out what another request of the tenant wrote meanwhile; until commit none can."""
+    await session.execute(select(Tenant.id).with_for_update())
+    titles, hooks = await _taken(session)
+    new = [
+        draft
+        for draft in drafts
+        if draft.title.casefold() not in titles and draft.hook.casefold() not in hooks
+    ]
+    if not new:
+        raise NothingToWriteAbout("Another request wrote the same concepts.", hint="Ask again.")
+    return new
 
 
 async def _store_generation(

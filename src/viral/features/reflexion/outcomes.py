@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 
 from viral.learner.quantiles import QuantileTable, Scale, fit_quantiles
 from viral.schema.learning import ModelVersion
@@ -61,15 +61,19 @@ async def refit_outcomes(session: AsyncSession, platform: str, *, now: datetime)
     A stored outcome keeps the version that it was scored with, so a new version asks for a replay.
     """
     current = await _current(session, platform)
+    of_platform = PerformanceFeedback.platform == platform
+    count = await session.scalar(
+        select(func.count()).select_from(PerformanceFeedback).where(of_platform)
+    )
+    if not _is_due(current, count=count or 0, now=now):
+        return False
     results = (
         await session.execute(
             select(PerformanceFeedback.views, PerformanceFeedback.engagement_rate).where(
-                PerformanceFeedback.platform == platform
+                of_platform
             )
         )
     ).all()
-    if not _is_due(current, count=len(results), now=now):
-        return False
     values: dict[Goal, list[float]] = {
         "engagement": [rate for _, rate in results],
         "reach": [float(views) for views, _ in results],
