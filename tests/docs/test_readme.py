@@ -78,3 +78,21 @@ def exists(words: list[str]) -> bool:
             return False
         command = command.commands[word]
     return isinstance(command, typer.core.TyperCommand | typer.core.TyperGroup)
+
+
+def test_every_fragment_of_the_changelog_is_of_a_known_kind() -> None:
+    draft = subprocess.run(
+        [Path(sys.executable).with_name("towncrier"), "build", "--draft"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    lost = [
+        fragment.name
+        for fragment in (ROOT / "changes").glob("*.md")
+        if fragment.read_text("utf-8").split()[0] not in draft.stdout
+    ]
+
+    assert [] == lost
