@@ -89,10 +89,6 @@ def test_every_fragment_of_the_changelog_is_of_a_known_kind() -> None:
         check=True,
     )
 
-    lost = [
-        fragment.name
-        for fragment in (ROOT / "changes").glob("*.md")
-        if fragment.read_text("utf-8").split()[0] not in draft.stdout
-    ]
+    told = [line for line in draft.stdout.splitlines() if line.startswith("- ")]
 
-    assert [] == lost
+    assert len(list((ROOT / "changes").glob("*.md"))) == len(told)
