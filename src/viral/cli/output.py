@@ -24,9 +24,11 @@ if TYPE_CHECKING:
 
     from viral.errors import ViralError
 
-out = Console(highlight=False, soft_wrap=True)
+# A pipe has no width: there every row of a table is one line.
+_PIPE_WIDTH = 1_000
+
+out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
-_PIPE_WIDTH = 10_000
 
 
 def print_json(document: object) -> None:
@@ -35,10 +37,7 @@ def print_json(document: object) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a table; numbers stand to the right.
-
-    A pipe has no width: there every row is one line.
-    """
+    """Write a table; numbers stand to the right."""
     lines = [list(row) for row in rows]
     table = Table(box=None, pad_edge=False, header_style="bold")
     for index, name in enumerate(columns):
@@ -46,7 +45,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
         table.add_column(name, justify="right" if is_number else "left", overflow="fold")
     for line in lines:
         table.add_row(*(Text(_cell(value)) for value in line))
-    out.print(table, width=None if out.is_terminal else _PIPE_WIDTH)
+    out.print(table)
 
 
 def print_facts(facts: Mapping[str, object]) -> None:
