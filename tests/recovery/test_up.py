@@ -28,6 +28,8 @@ from viral.postgres.server import Server
 pytestmark = pytest.mark.timeout(180)
 READY_WITHIN_S = 90
 BACK_WITHIN_S = 30
+# How the driver says that the server is gone, in the middle of whatever it did.
+LOST = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
 class Up:
@@ -97,7 +99,7 @@ class Writer(threading.Thread):
         self.acknowledged: set[str] = set()
 
     def run(self) -> None:
-        with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        with suppress(OSError, *LOST):
             asyncio.run(self.write())
 
     async def write(self) -> None:
