@@ -21,6 +21,7 @@ import asyncpg
 import pytest
 from clusters import free_port
 
+from viral.database.faults import DRIVER_ERRORS
 from viral.database.secrets import Secrets
 from viral.postgres.account import ROOT_STATE
 from viral.postgres.server import Server
@@ -28,8 +29,6 @@ from viral.postgres.server import Server
 pytestmark = pytest.mark.timeout(180)
 READY_WITHIN_S = 90
 BACK_WITHIN_S = 30
-# How the driver says that the server is gone, in the middle of whatever it did.
-LOST = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
 class Up:
@@ -99,7 +98,7 @@ class Writer(threading.Thread):
         self.acknowledged: set[str] = set()
 
     def run(self) -> None:
-        with suppress(OSError, *LOST):
+        with suppress(*DRIVER_ERRORS):
             asyncio.run(self.write())
 
     async def write(self) -> None:

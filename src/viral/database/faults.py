@@ -26,6 +26,16 @@ if TYPE_CHECKING:
 
     from viral.database.urls import ServerUrl
 
+# All that the driver raises while a server comes and goes. The last one is its word for an
+# answer that it did not expect, such as the end of a session in the middle of a message.
+DRIVER_ERRORS = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
+
 # SQLSTATE, PostgreSQL manual appendix A.
 _REFUSALS = {
     "28P01": ("the password of {user} is wrong", "Correct the password in the URL."),
@@ -128,13 +138,7 @@ def connecting(url: ServerUrl) -> Iterator[None]:
         raise PoolExhausted(
             f"All {url.pool_size} connections to {url} are in use for {url.pool_timeout_s:g} s."
         ) from error
-    except (
-        OSError,
-        TimeoutError,
-        DBAPIError,
-        asyncpg.PostgresError,
-        asyncpg.InterfaceError,
-    ) as error:
+    except (*DRIVER_ERRORS, DBAPIError) as error:
         fault = connection_fault(error, url)
         if fault is None:
             raise

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 import asyncpg
 
+from viral.database.faults import DRIVER_ERRORS
+
 if TYPE_CHECKING:
     from datetime import datetime
 
@@ -52,7 +54,7 @@ async def probe(installation: Installation, secrets: Secrets) -> Answer:
         return Answer("starting")
     except asyncpg.TooManyConnectionsError:
         return Answer("full")
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+    except DRIVER_ERRORS:
         return Answer("silent")
     if facts.data_dir != installation.data_dir:
         return Answer("not_ours")
