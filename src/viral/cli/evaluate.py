@@ -6,25 +6,16 @@ import csv
 import json
 import os
 import sys
-from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
-from rich.text import Text
 
+from viral.cli.output import err, progress_bar
 from viral.errors import BadFile
 from viral.features.performance.files import ResultRow, read_results
 from viral.learner.evaluation import OURS, Evaluation, TargetEvaluation, evaluate
@@ -32,7 +23,7 @@ from viral.learner.history import PastVideo
 from viral.learner.video import Video
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from viral.features.performance.files import Reject
 
@@ -60,18 +51,20 @@ def evaluate_files(
 
 def evaluate_platforms(file: Path, after: Path | None = None) -> dict[str, Evaluation]:
     """Run the protocol once for each platform in the file; platforms have learners of their own."""
-    console = Console(stderr=True)
-    rows = _latest(_read(file, console))
-    earlier = _latest(_read(after, console)) if after else []
+    rows = _latest(_read(file))
+    earlier = _latest(_read(after)) if after else []
     evaluations: dict[str, Evaluation] = {}
     for platform in sorted({row.platform for row in rows}):
         asked = [_past_video(row) for row in rows if row.platform == platform]
         lived = [_past_video(row) for row in earlier if row.platform == platform]
         if len(lived or asked) < LEAST_ROWS:
-            _say(console, f"{platform}: {len(lived or asked)} videos are too few, skipped.")
+            err.print(
+                f"{platform}: {len(lived or asked)} videos are too few, skipped.", markup=False
+            )
             continue
-        with _progress_bar(console, f"Learning {platform}", "videos") as progress:
-            evaluations[platform] = evaluate(asked, lived, progress)
+        step = f"Learning {platform}"
+        with progress_bar(step) as advance:
+            evaluations[platform] = evaluate(asked, lived, partial(advance, step))
     if not evaluations:
         raise BadFile(
             f"{file} has {len(rows)} usable videos; {LEAST_ROWS} of one platform are needed.",
@@ -80,57 +73,23 @@ def evaluate_platforms(file: Path, after: Path | None = None) -> dict[str, Evalu
     return evaluations
 
 
-def _read(file: Path, console: Console) -> list[ResultRow]:
-    with _progress_bar(console, f"Reading {file.name}", "lines") as progress:
-        results = read_results(file, progress=progress)
-    _name_rejects(console, file, results.rejects)
+def _read(file: Path) -> list[ResultRow]:
+    step = f"Reading {file.name}"
+    with progress_bar(step) as advance:
+        results = read_results(file, progress=partial(advance, step))
+    _name_rejects(file, results.rejects)
     return results.rows
 
 
-def _name_rejects(console: Console, file: Path, rejects: Sequence[Reject]) -> None:
+def _name_rejects(file: Path, rejects: Sequence[Reject]) -> None:
     if not rejects:
         return
-    _say(console, f"{file}: {len(rejects)} rows cannot be used.")
+    err.print(f"{file}: {len(rejects)} rows cannot be used.", markup=False)
     for reject in rejects[:REJECTS_SHOWN]:
         where = f"  line {reject.line}" + (f", {reject.column}" if reject.column else "")
-        _say(console, f"{where}: {reject.value!r} {reject.reason}")
+        err.print(f"{where}: {reject.value!r} {reject.reason}", markup=False)
     if len(rejects) > REJECTS_SHOWN:
-        _say(console, f"  ... and {len(rejects) - REJECTS_SHOWN} more.")
-
-
-def _say(console: Console, text: str) -> None:
-    """Print a line as it is: a file's text is no markup, and a log wants whole lines."""
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-
-@contextmanager
-def _progress_bar(console: Console, text: str, unit: str) -> Iterator[Callable[[int, int], None]]:
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _RateColumn(unit),
-        TimeRemainingColumn(),
-    )
-    is_off = not console.is_terminal
-    with Progress(*columns, console=console, transient=True, disable=is_off) as bar:
-        task = bar.add_task(text, total=None)
-
-        def progress(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
-
-        yield progress
-
-
-class _RateColumn(ProgressColumn):
-    """Lines or videos a second."""
-
-    def __init__(self, unit: str) -> None:
-        super().__init__()
-        self._unit = unit
-
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.speed or 0:.0f} {self._unit}/s")
+        err.print(f"  ... and {len(rejects) - REJECTS_SHOWN} more.", markup=False)
 
 
 def _latest(rows: Sequence[ResultRow]) -> list[ResultRow]:

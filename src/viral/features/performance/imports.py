@@ -7,9 +7,9 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ARRAY, Text, Uuid, and_, bindparam, column, func, select
+from sqlalchemy import ARRAY, Uuid, and_, bindparam, func, select
 
-from viral.database.bulk import as_arrays, bulk_insert
+from viral.database.bulk import as_arrays, bulk_insert, unnested
 from viral.database.engine import tenant_of
 from viral.features.performance.files import Reject, ResultRow
 from viral.schema.base import uuid7_run
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from uuid import UUID
 
-    from sqlalchemy import TableValuedAlias
     from sqlalchemy.ext.asyncio import AsyncSession
 
 SLUG = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 VideoKey = tuple[str, str]
 
+_VIDEO = ("platform", "external_id")
 _CONCEPT = (
     "tenant_id",
     "id",
@@ -128,7 +128,7 @@ async def _with_known_concepts(
 
 
 async def _known_concepts(session: AsyncSession, rows: Sequence[ResultRow]) -> dict[VideoKey, UUID]:
-    wanted = _wanted()
+    wanted = unnested(PerformanceFeedback, _VIDEO)
     found = await session.execute(
         select(
             PerformanceFeedback.platform,
@@ -141,7 +141,7 @@ async def _known_concepts(session: AsyncSession, rows: Sequence[ResultRow]) -> d
                 PerformanceFeedback.external_id == wanted.c.external_id,
             ),
         ),
-        _video_arrays({_video(row) for row in rows}),
+        as_arrays(sorted({_video(row) for row in rows}), _VIDEO),
     )
     return {(platform, external_id): concept for platform, external_id, concept in found}
 
@@ -172,7 +172,7 @@ async def _import_concepts(
         index_elements=["tenant_id", "source_platform", "source_id"]
     )
     await session.execute(statement, as_arrays(rows, _CONCEPT))
-    wanted = _wanted()
+    wanted = unnested(PerformanceFeedback, _VIDEO)
     found = await session.execute(
         select(Concept.source_platform, Concept.source_id, Concept.id).join(
             wanted,
@@ -181,7 +181,7 @@ async def _import_concepts(
                 Concept.source_id == wanted.c.external_id,
             ),
         ),
-        _video_arrays(set(videos)),
+        as_arrays(sorted(videos), _VIDEO),
     )
     return {
         (platform, source_id): concept
@@ -234,22 +234,3 @@ async def _store(
 
 def _video(row: ResultRow) -> VideoKey:
     return row.platform, row.external_id
-
-
-def _wanted() -> TableValuedAlias:
-    return (
-        func.unnest(
-            bindparam("platforms", type_=ARRAY(Text())),
-            bindparam("external_ids", type_=ARRAY(Text())),
-        )
-        .table_valued(column("platform", Text()), column("external_id", Text()), name="wanted")
-        .render_derived()
-    )
-
-
-def _video_arrays(videos: set[VideoKey]) -> dict[str, list[str]]:
-    ordered = sorted(videos)
-    return {
-        "platforms": [platform for platform, _ in ordered],
-        "external_ids": [external_id for _, external_id in ordered],
-    }

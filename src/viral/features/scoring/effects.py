@@ -7,9 +7,9 @@ import hmac
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Text, and_, bindparam, column, func, select
+from sqlalchemy import and_, select
 
-from viral.database.bulk import as_arrays, bulk_insert
+from viral.database.bulk import as_arrays, bulk_insert, unnested
 from viral.learner.effects import Effect
 from viral.learner.families import FAMILIES, NEWCOMER, NOISE, WIDTH, EffectKey
 from viral.learner.interval import FIRST_WIDTH
@@ -22,7 +22,6 @@ from viral.schema.vocabulary import GOALS, Goal
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from sqlalchemy import TableValuedAlias
     from sqlalchemy.ext.asyncio import AsyncSession
     from sqlalchemy.orm import InstrumentedAttribute
 
@@ -33,6 +32,7 @@ STATE_ROWS: tuple[EffectKey, ...] = (NOISE, WIDTH, NEWCOMER)
 SCORE = "score"
 Learners = dict[Goal, Learner]
 
+_KEY = ("family", "key")
 _STATE = ("mean", "variance", "samples", "day")
 _SHARED = ("platform", "goal", "family", "key", *_STATE, "tenants", "published")
 _OWN = ("tenant_id", "id", "platform", "goal", "family", "key", *_STATE, "published")
@@ -68,8 +68,8 @@ async def load_learners(
     A row without a day is as good as none: a lock, or what a replay starts from.
     """
     learners: Learners = {goal: Learner(word_key=hashed) for goal in GOALS}
-    arrays = _key_arrays(keys)
-    wanted = _wanted()
+    arrays = as_arrays(sorted(keys), _KEY)
+    wanted = unnested(SharedEffect, _KEY)
     shared = (
         select(*_state_of(SharedEffect), SharedEffect.tenants)
         .join(
@@ -175,21 +175,3 @@ def _state_of(
         table.day,
         table.published,
     )
-
-
-def _wanted() -> TableValuedAlias:
-    return (
-        func.unnest(
-            bindparam("families", type_=ARRAY(Text())), bindparam("keys", type_=ARRAY(Text()))
-        )
-        .table_valued(column("family", Text()), column("key", Text()), name="wanted")
-        .render_derived()
-    )
-
-
-def _key_arrays(keys: set[EffectKey]) -> dict[str, list[str]]:
-    ordered = sorted(keys)
-    return {
-        "families": [family for family, _ in ordered],
-        "keys": [key for _, key in ordered],
-    }
