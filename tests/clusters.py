@@ -18,8 +18,8 @@ from viral.database.engine import Database
 from viral.database.secrets import Secrets
 from viral.database.tenancy import context_token
 from viral.database.urls import ServerUrl, parse_url
-from viral.postgres.bootstrap import LOGINS
 from viral.postgres.server import Server
+from viral.schema.security import LOGINS
 
 TEMPLATE = "viral"
 

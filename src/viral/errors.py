@@ -4,7 +4,10 @@ ViralError
 ├── BadInput                 the caller's data is wrong
 │   ├── BadSetting           a setting or a URL cannot be used
 │   ├── BadFile              a file cannot be read or has no usable rows
-│   └── BadTenantId          a tenant id is not a UUID
+│   ├── BadTenantId          a tenant id is not a UUID
+│   ├── BadScript            a migration's script cannot be read
+│   ├── StatementFailed      PostgreSQL refused a statement of the caller
+│   └── NotConfirmed         something destructive was not confirmed by its name
 ├── NotFound                 no such thing, or not yours
 ├── AlreadyExists            the name is taken
 ├── NotSignedIn              no session, or an ended one
@@ -23,8 +26,13 @@ ViralError
 ├── SchemaError              the schema is not as the models say
 │   ├── MigrationsPending    `viral migrate deploy` has work to do
 │   ├── SchemaDrift          the database differs from the models
+│   ├── HistoryBroken        the migration files are not those that were applied
 │   ├── MigrationFailed      a migration stopped half-way
-│   └── LockNotObtained      another deploy holds the lock
+│   ├── LockNotObtained      another deploy holds the lock
+│   ├── DataLossRefused      rows or values would be lost
+│   ├── LintFailed           a migration breaks a rule and says no reason
+│   ├── DraftIncomplete      a drafted migration does not lead to the models
+│   └── ShadowRefused        no shadow database can be made here
 └── IsolationError           the wall between tenants
     ├── TenantContextMissing VT001: no tenant was named; nothing was sent
     ├── TenantContextUnknown VT002: the context is not one of this installation
@@ -74,6 +82,24 @@ class BadTenantId(BadInput):
     """A tenant id is not a UUID."""
 
     code = "bad_tenant_id"
+
+
+class BadScript(BadInput):
+    """A migration's script cannot be read."""
+
+    code = "bad_script"
+
+
+class StatementFailed(BadInput):
+    """PostgreSQL refused a statement of the caller."""
+
+    code = "statement_failed"
+
+
+class NotConfirmed(BadInput):
+    """Something destructive was not confirmed by its name."""
+
+    code = "not_confirmed"
 
 
 class NotFound(ViralError):
@@ -212,6 +238,41 @@ class LockNotObtained(SchemaError):
 
     code = "lock_not_obtained"
     exit_code = 5
+
+
+class HistoryBroken(SchemaError):
+    """The migration files are not those that were applied."""
+
+    code = "history_broken"
+    exit_code = 3
+
+
+class DataLossRefused(SchemaError):
+    """Rows or values would be lost."""
+
+    code = "data_loss_refused"
+    exit_code = 6
+    hint = "Look at the counts, then run it again with --accept-data-loss."
+
+
+class LintFailed(SchemaError):
+    """A migration breaks a rule and says no reason."""
+
+    code = "lint_failed"
+    hint = "Change the statement, or add `-- lint: RULE: reason` above it."
+
+
+class DraftIncomplete(SchemaError):
+    """A drafted migration does not lead to the models."""
+
+    code = "draft_incomplete"
+
+
+class ShadowRefused(SchemaError):
+    """No shadow database can be made here."""
+
+    code = "shadow_refused"
+    hint = "Run `viral server bootstrap` again: viral_migrator needs CREATEDB."
 
 
 class IsolationError(ViralError):

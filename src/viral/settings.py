@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -11,15 +12,15 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from viral.errors import BadSetting
 
 
-def _checkout() -> Path | None:
+def checkout() -> Path | None:
     """Find the source checkout that this package runs from, if it does."""
     root = Path(__file__).resolve().parents[2]
     return root if (root / "pyproject.toml").is_file() else None
 
 
 def _default_home() -> Path:
-    if (checkout := _checkout()) is not None:
-        return checkout / ".viral"
+    if (root := checkout()) is not None:
+        return root / ".viral"
     data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
     return Path(data) / "viral-dashboard"
 
@@ -53,6 +54,15 @@ class Settings(BaseSettings):
     public_url: str | None = Field(
         default=None,
         description="Address under which people reach the dashboard, if not the local one.",
+    )
+    environment: Literal["development", "production"] | None = Field(
+        default=None,
+        description="production: data is never thrown away. Unset: so is a server elsewhere.",
+    )
+    is_ci: bool = Field(
+        default=False,
+        validation_alias="CI",
+        description="Set by build machines: there nothing is thrown away by a prompt.",
     )
     database_url: str | None = Field(
         default=None,

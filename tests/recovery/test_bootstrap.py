@@ -20,8 +20,9 @@ from viral.database.engine import Database, _driver
 from viral.database.secrets import Secrets
 from viral.database.urls import ServerUrl, parse_url
 from viral.errors import ServerRefused, TenantContextMissing, TenantContextUnknown
-from viral.postgres.bootstrap import LOGINS, OWNERS, bootstrap, scram_verifier
+from viral.postgres.bootstrap import bootstrap, scram_verifier
 from viral.postgres.server import Server
+from viral.schema.security import LOGINS, OWNERS
 from viral.schema.tenants import AuditEntry, Tenant
 
 DEBIAN_15 = Path("/usr/lib/postgresql/15/bin")

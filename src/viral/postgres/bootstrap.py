@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 import asyncpg
 
 from viral.database.faults import connecting
+from viral.database.foundation import database_script, quoted, schema_script
 from viral.errors import ServerRefused
+from viral.schema.security import LOGINS, OWNERS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -21,17 +23,6 @@ if TYPE_CHECKING:
     from viral.database.secrets import Secrets
     from viral.database.urls import ServerUrl
 
-# Roles without a login own things; roles with one do things (design: one right each).
-OWNERS = ("viral_owner", "viral_auth")
-LOGINS = (
-    "viral_migrator",
-    "viral_app",
-    "viral_worker",
-    "viral_system",
-    "viral_signin",
-    "viral_readonly",
-    "viral_backup",
-)
 MAINTENANCE = {"postgres", "template1", "defaultdb"}
 DATABASE = "viral"
 
@@ -68,7 +59,7 @@ async def bootstrap(admin: ServerUrl, secrets: Secrets) -> tuple[str, list[str]]
     async with _connection(admin) as server:
         await _make_roles(server, secrets, warnings)
         if not await server.fetchval("SELECT true FROM pg_database WHERE datname = $1", name):
-            await server.execute(f"CREATE DATABASE {_quoted(name)} OWNER viral_owner")
+            await server.execute(f"CREATE DATABASE {quoted(name)} OWNER viral_owner")
     async with _connection(admin.for_database(name)) as database:
         await prepare_database(database, warnings)
     return name, warnings
@@ -76,11 +67,10 @@ async def bootstrap(admin: ServerUrl, secrets: Secrets) -> tuple[str, list[str]]
 
 async def prepare_database(connection: asyncpg.Connection, warnings: list[str]) -> None:
     """Set the privileges inside one database; the roles are there already."""
-    script = (files("viral.postgres") / "bootstrap.sql").read_text("utf-8")
     name = await connection.fetchval("SELECT current_database()")
-    await connection.execute(
-        script.replace("{database}", _quoted(name)).replace("{logins}", ", ".join(LOGINS))
-    )
+    await connection.execute(database_script(name))
+    await connection.execute(schema_script())
+    await connection.execute((files("viral.postgres") / "bootstrap.sql").read_text("utf-8"))
     for (function,) in await connection.fetch(_WITHHELD):
         await connection.execute(f"REVOKE EXECUTE ON FUNCTION {function} FROM PUBLIC")
         if "advisory" in function:
@@ -110,6 +100,19 @@ async def _make_roles(server: asyncpg.Connection, secrets: Secrets, warnings: li
     for role in LOGINS:
         await _make_login(server, role, secrets.password(role), is_new=role not in known)
     await server.execute(f"GRANT {', '.join(OWNERS)} TO viral_migrator")
+    await _try(
+        server,
+        "ALTER ROLE viral_migrator CREATEDB",
+        warnings,
+        "viral_migrator gets no CREATEDB here: drift is not seen, and migrations are drafted"
+        " elsewhere.",
+    )
+    await _try(
+        server,
+        "ALTER ROLE viral_readonly SET track_activities = off",
+        warnings,
+        "Statements of viral_readonly stay visible to its other sessions.",
+    )
     await _try(
         server,
         "ALTER ROLE viral_app SET track_activities = off",
@@ -170,7 +173,3 @@ async def _connection(url: ServerUrl) -> AsyncIterator[asyncpg.Connection]:
         ) from error
     finally:
         await connection.close()
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

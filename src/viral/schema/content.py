@@ -37,6 +37,8 @@ from viral.schema.security import (
     tenant_only,
 )
 
+# The `model_version` of a score that another product gave: shown, and never taken for ours.
+FORMER_MODEL = -1
 PLATFORM = "platform IN ('tiktok', 'youtube', 'instagram')"
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Table, event
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import SchemaItem
 
 if TYPE_CHECKING:
@@ -18,6 +19,11 @@ APP = "viral_app"
 READONLY = "viral_readonly"
 WORKER = "viral_worker"
 SYSTEM = "viral_system"
+MIGRATOR = "viral_migrator"
+
+# Roles without a login own things; roles with one do things (design: one right each).
+OWNERS = (OWNER, AUTH)
+LOGINS = (MIGRATOR, APP, WORKER, SYSTEM, "viral_signin", READONLY, "viral_backup")
 
 MINE = "tenant_id = (SELECT viral.tenant_id())"
 
@@ -29,22 +35,42 @@ class SecurityItem(SchemaItem):
 
 
 class Policy(SecurityItem):
-    """A row security policy; `command` is ALL, SELECT, INSERT, UPDATE or DELETE."""
+    """A row security policy; `command` is ALL, SELECT, INSERT, UPDATE or DELETE.
 
-    def __init__(self, name: str, *roles: str, using: str, command: str = "ALL") -> None:
+    `check` is the condition of rows that are written, where it is not `using`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *roles: str,
+        using: str | None,
+        command: str = "ALL",
+        check: str | None = None,
+        is_restrictive: bool = False,
+    ) -> None:
         self.name = name
         self.roles = roles
         self.using = using
         self.command = command
+        self.check = check
+        self.is_restrictive = is_restrictive
 
 
 class Grant(SecurityItem):
     """Privileges of a role on a table, or on the named columns of it."""
 
-    def __init__(self, role: str, *privileges: str, columns: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        role: str,
+        *privileges: str,
+        columns: tuple[str, ...] = (),
+        may_pass_on: bool = False,
+    ) -> None:
         self.role = role
         self.privileges = privileges
         self.columns = columns
+        self.may_pass_on = may_pass_on
 
 
 class OwnedBy(SecurityItem):
@@ -54,15 +80,26 @@ class OwnedBy(SecurityItem):
         self.role = role
 
 
+class RowSecurity(SecurityItem):
+    """Row security that is not on and forced: for databases that are not the product's."""
+
+    def __init__(self, *, is_enabled: bool, is_forced: bool) -> None:
+        self.is_enabled = is_enabled
+        self.is_forced = is_forced
+
+
 @dataclass(slots=True)
 class Security:
     """All that a table says about who may touch it."""
 
     owner: str = OWNER
+    is_enabled: bool = True
+    is_forced: bool = True
     policies: list[Policy] = field(default_factory=list)
     grants: list[Grant] = field(default_factory=list)
 
 
+_PREPARER = postgresql.dialect().identifier_preparer  # type: ignore[no-untyped-call]  # untyped in SQLAlchemy
 _BY_TABLE: WeakKeyDictionary[Table, Security] = WeakKeyDictionary()
 
 
@@ -82,6 +119,9 @@ def _attach(item: SecurityItem, parent: SchemaItem) -> None:
             security.grants.append(item)
         case OwnedBy():
             security.owner = item.role
+        case RowSecurity():
+            security.is_enabled = item.is_enabled
+            security.is_forced = item.is_forced
 
 
 def tenant_only() -> Policy:
@@ -111,26 +151,32 @@ def system_only() -> Policy:
 
 def security_statements(table: Table) -> Iterator[str]:
     """Yield the SQL that puts a table's statements about security in force."""
-    name = str(table)
+    name = _PREPARER.format_table(table)
     security = security_of(table)
-    yield f"ALTER TABLE {name} ENABLE ROW LEVEL SECURITY"
-    yield f"ALTER TABLE {name} FORCE ROW LEVEL SECURITY"
+    if security.is_enabled:
+        yield f"ALTER TABLE {name} ENABLE ROW LEVEL SECURITY"
+    if security.is_forced:
+        yield f"ALTER TABLE {name} FORCE ROW LEVEL SECURITY"
     for policy in security.policies:
         yield _create_policy(name, policy)
     for grant in security.grants:
-        columns = f" ({', '.join(grant.columns)})" if grant.columns else ""
+        names = ", ".join(_PREPARER.quote(column) for column in grant.columns)
+        columns = f" ({names})" if names else ""
         rights = ", ".join(privilege + columns for privilege in grant.privileges)
-        yield f"GRANT {rights} ON {name} TO {grant.role}"
+        option = " WITH GRANT OPTION" if grant.may_pass_on else ""
+        yield f"GRANT {rights} ON {name} TO {grant.role}{option}"
 
 
 def _create_policy(table: str, policy: Policy) -> str:
-    head = f"CREATE POLICY {policy.name} ON {table}"
+    clauses = [f"CREATE POLICY {_PREPARER.quote(policy.name)} ON {table}"]
+    if policy.is_restrictive:
+        clauses.append("AS RESTRICTIVE")
     if policy.command != "ALL":
-        head += f" FOR {policy.command}"
-    head += f" TO {', '.join(policy.roles)}"
-    clauses = []
-    if policy.command != "INSERT":
+        clauses.append(f"FOR {policy.command}")
+    clauses.append(f"TO {', '.join(policy.roles)}")
+    if policy.using is not None and policy.command != "INSERT":
         clauses.append(f"USING ({policy.using})")
-    if policy.command in {"ALL", "INSERT", "UPDATE"}:
-        clauses.append(f"WITH CHECK ({policy.using})")
-    return " ".join([head, *clauses])
+    check = policy.using if policy.check is None else policy.check
+    if check is not None and policy.command in {"ALL", "INSERT", "UPDATE"}:
+        clauses.append(f"WITH CHECK ({check})")
+    return " ".join(clauses)

@@ -185,12 +185,12 @@ class Session(Identified, Created, Base):
     ended_at: Mapped[datetime | None]
 
     __table_args__ = (
-        UniqueConstraint("token_sha256"),
         ForeignKeyConstraint(
             ["tenant_id", "user_id"],
             ["memberships.tenant_id", "memberships.user_id"],
             ondelete="CASCADE",
         ),
+        UniqueConstraint("token_sha256"),
         Index(None, "tenant_id", "user_id"),
         Index(None, "user_id"),
         CheckConstraint("octet_length(token_sha256) = 32", name="token_sha256"),
@@ -220,12 +220,12 @@ class ApiKey(Identified, Created, Base):
     revoked_at: Mapped[datetime | None]
 
     __table_args__ = (
-        UniqueConstraint("key_hmac"),
         ForeignKeyConstraint(
             ["tenant_id", "user_id"],
             ["memberships.tenant_id", "memberships.user_id"],
             ondelete="CASCADE",
         ),
+        UniqueConstraint("key_hmac"),
         Index(None, "tenant_id", "user_id"),
         CheckConstraint("octet_length(key_hmac) = 32", name="key_hmac"),
         tenant_only(),
@@ -265,7 +265,6 @@ class QuotaEntry(Identified, TenantOwned, Created, Base):
     period_start: Mapped[datetime]
 
     __table_args__ = (
-        UniqueConstraint("tenant_id", "reservation_id"),
         ForeignKeyConstraint(
             ["tenant_id", "reservation_id"],
             ["quota_ledger.tenant_id", "quota_ledger.id"],
@@ -274,6 +273,7 @@ class QuotaEntry(Identified, TenantOwned, Created, Base):
         ForeignKeyConstraint(
             ["tenant_id", "user_id"], ["memberships.tenant_id", "memberships.user_id"]
         ),
+        UniqueConstraint("tenant_id", "reservation_id"),
         Index(None, "tenant_id", "user_id"),
         Index(None, "tenant_id", "created_at"),
         CheckConstraint(

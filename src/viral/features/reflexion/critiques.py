@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import and_, func, select, update
 
 from viral.features.reflexion.critic import Critic, Critique, Miss
+from viral.features.reflexion.served import was_served
 from viral.features.scoring.predictions import reasons_of
 from viral.schema.base import uuid7
 from viral.schema.content import Concept, Prediction
@@ -82,13 +83,7 @@ async def _unjudged(
     rows = await session.execute(
         select(PerformanceFeedback, Concept, Prediction)
         .join(Concept, and_(Concept.id == PerformanceFeedback.concept_id))
-        .join(
-            Prediction,
-            and_(
-                Prediction.concept_id == PerformanceFeedback.concept_id,
-                Prediction.platform == PerformanceFeedback.platform,
-            ),
-        )
+        .join(Prediction, was_served())
         .where(PerformanceFeedback.judged_at.is_(None), PerformanceFeedback.applied_no.is_not(None))
         .order_by(PerformanceFeedback.applied_no)
     )

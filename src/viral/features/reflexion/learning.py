@@ -15,6 +15,7 @@ from sqlalchemy.orm import aliased
 from viral.database.bulk import as_arrays, unnested
 from viral.features.generations.concepts import video_of
 from viral.features.reflexion.outcomes import current_outcomes, refit_outcomes
+from viral.features.reflexion.served import was_served
 from viral.features.scoring.effects import (
     SCORE,
     Learners,
@@ -256,14 +257,7 @@ def _with_concept() -> ResultQuery:
                 Concept.id == PerformanceFeedback.concept_id,
             ),
         )
-        .outerjoin(
-            Prediction,
-            and_(
-                Prediction.tenant_id == PerformanceFeedback.tenant_id,
-                Prediction.concept_id == PerformanceFeedback.concept_id,
-                Prediction.platform == PerformanceFeedback.platform,
-            ),
-        )
+        .outerjoin(Prediction, was_served())
     )
 
 

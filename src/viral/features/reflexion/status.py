@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, time
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Float, and_, func, select, type_coerce
+from sqlalchemy import Float, func, select, type_coerce
 
+from viral.features.reflexion.served import was_served
 from viral.learner.effects import START_SCORE
 from viral.schema.content import Prediction
 from viral.schema.learning import ReflexionInsight, ScoringAdjustment, SelfCritique
@@ -65,13 +66,7 @@ async def scored_results(session: AsyncSession) -> list[ScoredResult]:
             Prediction.high,
             _ACTUAL,
         )
-        .join(
-            Prediction,
-            and_(
-                Prediction.concept_id == PerformanceFeedback.concept_id,
-                Prediction.platform == PerformanceFeedback.platform,
-            ),
-        )
+        .join(Prediction, was_served())
         .where(PerformanceFeedback.applied_no.is_not(None))
         .order_by(PerformanceFeedback.published_at, PerformanceFeedback.id)
     )

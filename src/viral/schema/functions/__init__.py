@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from viral.schema.security import APP, AUTH, OWNER, READONLY, SYSTEM, WORKER
+from viral.schema.security import APP, AUTH, MIGRATOR, OWNER, READONLY, SYSTEM, WORKER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-MIGRATOR = "viral_migrator"
 
 
 @dataclass(frozen=True, slots=True)
