@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
-from clusters import Cluster
+from clusters import Cluster, superuser
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from viral.database import migrate
+from viral.database.bookkeeping import ensure_bookkeeping
 from viral.database.catalog import Catalog, differences, read_catalog
 from viral.database.urls import ServerUrl
 from viral.postgres.bootstrap import bootstrap
-from viral.schema.tables import create_statements
+from viral.schema.tables import SCHEMA
 
 
 async def catalog_of(url: ServerUrl) -> Catalog:
@@ -37,11 +38,11 @@ async def empty(cluster: Cluster) -> AsyncIterator[str]:
 async def test_models_and_migrations_give_equal_catalogues(
     cluster: Cluster, empty: str, admin: AsyncConnection
 ) -> None:
-    connection = await cluster.connect_as_admin(empty)
-    async with connection.transaction():
-        for statement in create_statements():
-            await connection.execute(statement)
-    await connection.close()
+    async with superuser(cluster, empty) as connection, connection.begin():
+        for statement in SCHEMA.statements():
+            await connection.exec_driver_sql(statement)
+        await connection.exec_driver_sql("SET LOCAL ROLE NONE")
+        await ensure_bookkeeping(connection)
 
     built = await catalog_of(cluster.admin.for_database(empty))
 
@@ -51,15 +52,18 @@ async def test_models_and_migrations_give_equal_catalogues(
 
 async def test_down_leaves_what_was_there_before_up(cluster: Cluster, empty: str) -> None:
     migrator = cluster.url("viral_migrator", empty)
+    async with superuser(cluster, empty) as connection, connection.begin():
+        await ensure_bookkeeping(connection)
     before = await catalog_of(cluster.admin.for_database(empty))
 
     await migrate.deploy(migrator)
     up = await catalog_of(cluster.admin.for_database(empty))
-    await migrate.downgrade(migrator, "base")
+    undone = await migrate.downgrade(migrator, "base")
     down = await catalog_of(cluster.admin.for_database(empty))
     await migrate.deploy(migrator)
     up_again = await catalog_of(cluster.admin.for_database(empty))
 
+    assert undone[-1] == "0001"
     assert differences(before, down) == []
     assert differences(up, up_again) == []
     assert before != up
