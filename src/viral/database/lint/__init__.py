@@ -1,0 +1,1 @@
+"""What a migration script may not do, or only with a reason."""
