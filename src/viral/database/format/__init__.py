@@ -1,0 +1,1 @@
+"""`viral format`: one canonical form of the schema's files."""
