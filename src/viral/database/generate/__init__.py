@@ -1,0 +1,1 @@
+"""What is derived from the models for people and programs outside of Python."""
