@@ -47,6 +47,10 @@ class Shell:
         assert "Traceback" not in answer.out + answer.err
         return answer
 
+    def file(self, name: str, content: str) -> str:
+        (self.folder / name).write_text(content)
+        return name
+
 
 def environment_of(cluster: Cluster, database: str) -> dict[str, str]:
     """Name a database of the test server as the product's environment does."""

@@ -28,7 +28,7 @@ ViralError
 │   ├── SchemaDrift          the database differs from the models
 │   ├── HistoryBroken        the migration files are not those that were applied
 │   ├── MigrationFailed      a migration stopped half-way
-│   ├── LockNotObtained      another deploy holds the lock
+│   ├── LockNotObtained      another deploy, or somebody's transaction, holds a lock
 │   ├── DataLossRefused      rows or values would be lost
 │   ├── LintFailed           a migration breaks a rule and says no reason
 │   ├── DraftIncomplete      a drafted migration does not lead to the models
@@ -36,7 +36,9 @@ ViralError
 └── IsolationError           the wall between tenants
     ├── TenantContextMissing VT001: no tenant was named; nothing was sent
     ├── TenantContextUnknown VT002: the context is not one of this installation
-    └── CommitLost           COMMIT was answered by something else
+    ├── CommitLost           COMMIT was answered by something else
+    ├── DecryptionFailed     a stored secret is not what was written at its place
+    └── PlaintextRefused     an encrypted column was to be written past its row
 """
 
 from __future__ import annotations
@@ -234,7 +236,7 @@ class MigrationFailed(SchemaError):
 
 
 class LockNotObtained(SchemaError):
-    """Another deploy holds the lock."""
+    """Another deploy, or somebody's transaction, holds a lock."""
 
     code = "lock_not_obtained"
     exit_code = 5
@@ -298,3 +300,15 @@ class CommitLost(IsolationError):
     """COMMIT was answered by something else."""
 
     code = "commit_lost"
+
+
+class DecryptionFailed(IsolationError):
+    """A stored secret is not what was written at its place."""
+
+    code = "decryption_failed"
+
+
+class PlaintextRefused(IsolationError):
+    """An encrypted column was to be written past its row."""
+
+    code = "plaintext_refused"

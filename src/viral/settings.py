@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from viral.errors import BadSetting
@@ -59,10 +59,15 @@ class Settings(BaseSettings):
         default=None,
         description="production: data is never thrown away. Unset: so is a server elsewhere.",
     )
-    is_ci: bool = Field(
-        default=False,
+    ci: str = Field(
+        default="",
         validation_alias="CI",
-        description="Set by build machines: there nothing is thrown away by a prompt.",
+        description="Set by build machines, where nobody is there to be asked.",
+    )
+    field_keys: SecretStr | None = Field(
+        default=None,
+        description="Keys of encrypted fields, `id:base64,id:base64`, the primary first. Unset:"
+        " field_keys.json in VIRAL_HOME, made at the first start outside production.",
     )
     database_url: str | None = Field(
         default=None,
@@ -74,6 +79,11 @@ class Settings(BaseSettings):
         validation_alias="DIRECT_URL",
         description="The same database without a pooler, as the migrator role.",
     )
+
+    @property
+    def is_ci(self) -> bool:
+        """Whether a build machine runs this; what they write there differs."""
+        return self.ci.lower() not in {"", "0", "false", "no"}
 
 
 def load_settings() -> Settings:

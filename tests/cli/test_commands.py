@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import csv
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
-from typing import Any
 
 import pytest
 from clusters import Cluster
+from shell import Answer, Shell, environment_of
 from typer.main import get_command
 
 from viral.cli.application import application
@@ -23,54 +17,9 @@ from viral.cli.application import application
 UNIT = "id,platform,published_at,views,likes,title\n"
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What a command said, and how it ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def document(self) -> Any:
-        return json.loads(self.out)
-
-
-@dataclass(frozen=True)
-class Shell:
-    """Runs `viral` as a process against one database."""
-
-    environment: dict[str, str]
-    folder: Path
-
-    def viral(self, *arguments: str, **environment: str) -> Answer:
-        ended = subprocess.run(
-            [sys.executable, "-m", "viral", *arguments],
-            env={**self.environment, **environment},
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert "Traceback" not in ended.stdout + ended.stderr
-        return Answer(ended.returncode, ended.stdout, ended.stderr)
-
-    def file(self, name: str, content: str) -> str:
-        (self.folder / name).write_text(content)
-        return name
-
-
 @pytest.fixture(scope="module")
-async def environment(cluster: Cluster, module_database: str, short_folder: Path) -> dict[str, str]:
-    """Name the database of this module as the product's environment does."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("VIRAL_")}
-    return {
-        **kept,
-        "VIRAL_HOME": str(short_folder / "home"),
-        "DATABASE_URL": cluster.server.url("viral_app", module_database),
-        "DIRECT_URL": cluster.server.url("viral_migrator", module_database),
-    }
+def environment(cluster: Cluster, module_database: str) -> dict[str, str]:
+    return environment_of(cluster, module_database)
 
 
 @pytest.fixture
@@ -232,31 +181,6 @@ def test_an_error_is_json_where_json_was_asked_for(shell: Shell, arguments: str,
     assert answer.code == 1
     assert document["error"]["code"] == code
     assert set(document["error"]) == {"code", "message", "hint"}
-
-
-def test_migrations_that_are_applied_leave_nothing_to_do(shell: Shell) -> None:
-    status = shell.viral("migrate", "status", "--json")
-    deployed = shell.viral("migrate", "deploy")
-
-    assert (status.code, status.document["pending"]) == (0, [])
-    assert (deployed.code, deployed.out) == (0, "Nothing is pending.\n")
-
-
-async def test_pending_migrations_have_an_exit_code_of_their_own(
-    shell: Shell, cluster: Cluster, database_name: str
-) -> None:
-    await cluster.execute_as_admin(database_name, "DELETE FROM viral.alembic_version")
-    urls = {
-        "DATABASE_URL": cluster.server.url("viral_app", database_name),
-        "DIRECT_URL": cluster.server.url("viral_migrator", database_name),
-    }
-
-    status = await asyncio.to_thread(shell.viral, "migrate", "status", "--json", **urls)
-    refused = await asyncio.to_thread(shell.viral, "tenant", "list", **urls)
-
-    assert (status.code, status.document["pending"]) == (2, ["0001"])
-    assert refused.code == 2
-    assert "fix: Run `viral migrate deploy`." in refused.err
 
 
 def test_a_server_that_is_not_there_is_named(shell: Shell) -> None:

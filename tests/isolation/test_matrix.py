@@ -88,7 +88,7 @@ def reach(table: Table, role: str, command: Command) -> set[str]:
 def _reach_of(policy: Policy) -> str:
     if policy.using == "true":
         return "all"
-    return "own" if "viral.tenant_id()" in policy.using else "nobody"
+    return "own" if "viral.tenant_id()" in (policy.using or "") else "nobody"
 
 
 def expected(table: Table, role: str, command: Command, whose: Whose) -> Answer:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from clusters import Cluster
 from factories import TestTenant, fill_every_table
-from histories import copy_history, multiply_videos
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from migrations.histories import copy_history, multiply_videos
 from viral.database.urls import ServerUrl
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from histories import add_python_step, add_revision
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from migrations.histories import add_python_step, add_revision
 from viral.database import migrate
 from viral.database.backfill import backfill, rls_suspended
 from viral.database.catalog import differences, read_catalog

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from clusters import Cluster, superuser
 from factories import TestTenant
-from histories import add_five_steps, add_revision, end, held, start_deploy, wait_for
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from migrations.histories import add_five_steps, add_revision, end, held, start_deploy, wait_for
 from viral.database import migrate
 from viral.database.engine import Database
 from viral.database.history import read_history

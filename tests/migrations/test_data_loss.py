@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from histories import add_revision
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from migrations.histories import add_revision
 from viral.database import migrate
 from viral.database.urls import ServerUrl
 from viral.errors import DataLossRefused, MigrationFailed
@@ -141,3 +141,15 @@ async def test_a_failure_after_the_loss_names_the_restore_point(
         )
 
     assert "Restore point: /backups/before-drop." in caught.value.hint
+
+
+async def test_the_way_back_counts_the_tables_that_it_drops(
+    url: ServerUrl, history: Path, filled: AsyncConnection
+) -> None:
+    with pytest.raises(DataLossRefused) as caught:
+        await migrate.undo(url, history=history)
+
+    assert "rows of videos: 202" in caught.value.message
+    assert "rows of viral.tenant_contexts: 2" in caught.value.message
+    assert "0001" == (await migrate.status(url, history=history)).current
+    assert 0 == await policies(filled)

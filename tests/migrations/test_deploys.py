@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 from clusters import Cluster
-from histories import FIVE_STEPS, add_five_steps, add_python_step, add_revision, edit
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from migrations.histories import FIVE_STEPS, add_five_steps, add_python_step, add_revision, edit
 from viral.database import migrate
 from viral.database.catalog import differences, read_catalog
 from viral.database.history import read_history

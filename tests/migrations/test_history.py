@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from histories import add_revision, edit, folder_of
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from migrations.histories import add_revision, edit, folder_of
 from viral.database import migrate
 from viral.database.history import read_history
 from viral.database.urls import ServerUrl

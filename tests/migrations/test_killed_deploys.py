@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 from clusters import Cluster, copy_template, superuser
-from histories import (
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from migrations.histories import (
     FIVE_STEPS,
     add_five_steps,
     end,
@@ -17,9 +20,6 @@ from histories import (
     wait_for,
     waiting_for_a_lock,
 )
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from viral.database import migrate
 from viral.database.catalog import Catalog, differences, read_catalog
 from viral.database.urls import ServerUrl

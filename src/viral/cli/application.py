@@ -11,14 +11,22 @@ import typer
 
 from viral.cli import (
     concepts,
+    db,
+    generate,
+    import_prisma,
+    keys,
     migrate,
     performance,
     processes,
+    pull,
+    push,
     reflexion,
     server,
     tenant,
     trends,
     up,
+    validate,
+    verify,
 )
 from viral.cli.output import err, out, print_error
 from viral.errors import ViralError
@@ -39,8 +47,17 @@ application.command("sign-in")(up.sign_in)
 application.command("web")(processes.web)
 application.command("worker")(processes.worker)
 application.add_typer(server.group, name="server")
+application.command("validate")(validate.validate)
+application.command("format")(validate.format_)
+application.command("generate")(generate.generate)
 application.add_typer(migrate.group, name="migrate")
+application.add_typer(db.group, name="db")
+db.group.command("pull")(pull.pull)
+db.group.command("push")(push.push)
+db.group.command("import-prisma")(import_prisma.import_prisma)
+application.add_typer(keys.group, name="keys")
 application.add_typer(tenant.group, name="tenant")
+tenant.group.command("verify")(verify.verify)
 application.add_typer(trends.group, name="trends")
 application.add_typer(concepts.group, name="concepts")
 application.add_typer(performance.group, name="performance")

@@ -27,8 +27,13 @@ if TYPE_CHECKING:
 # A pipe has no width: there every row of a table is one line.
 _PIPE_WIDTH = 1_000
 
-out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+out = Console(
+    emoji=False,
+    highlight=False,
+    soft_wrap=True,
+    width=None if sys.stdout.isatty() else _PIPE_WIDTH,
+)
+err = Console(emoji=False, stderr=True, highlight=False, soft_wrap=True)
 
 
 def print_json(document: object) -> None:

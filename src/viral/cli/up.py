@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from viral.cli.output import err, out, print_facts, print_json, progress_bar
+from viral.cli.output import err, out, print_facts, print_json
 from viral.settings import load_settings
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ async def _migrate(settings: Settings) -> None:
 
 async def _first_start(settings: Settings) -> None:
     """Make the demo tenant, so that the page is alive."""
-    from viral.features.sample.history import make_demo
+    from viral.cli.db import make_demo_tenant
     from viral.features.tenants import list_tenants
     from viral.runtime import open_runtime
 
@@ -97,17 +97,7 @@ async def _first_start(settings: Settings) -> None:
         async with runtime.system.session_without_tenant() as session:
             if await list_tenants(session):
                 return
-        with progress_bar("Making the demo studio") as advance:
-            await make_demo(
-                runtime.app,
-                runtime.system,
-                secrets=runtime.secrets,
-                writer=runtime.writer,
-                critic=runtime.critic,
-                now=runtime.clock(),
-                hashed=runtime.hashed,
-                progress=lambda done, total: advance("Making the demo studio", done, total),
-            )
+        await make_demo_tenant(runtime)
         out.print("The demo studio is ready, with sample data.")
 
 

@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 BATCH = 5_000
 _POLICY = "migration_pass"
 _LEFT_OVER = "SELECT polrelid::regclass::text FROM pg_policy WHERE polname = :policy"
+# Row security of a partition is its own, and a reference is checked partition by partition.
+_PARTITIONS = """
+SELECT relid::regclass::text FROM pg_partition_tree(to_regclass(:table))
+WHERE relid <> to_regclass(:table)
+"""
 _KEY = """
 SELECT quote_ident(a.attname)
 FROM pg_index AS i, unnest(i.indkey) WITH ORDINALITY AS k (number, position)
@@ -50,8 +55,9 @@ async def rls_suspended(connection: AsyncConnection, *tables: str) -> AsyncItera
     """
     async with deploy_lock(connection):
         await send(connection, "SET ROLE viral_owner; SET row_security = on")
+        relations = [each for table in tables for each in await _with_partitions(connection, table)]
         try:
-            for table in tables:
+            for table in relations:
                 await patiently(partial(_let_pass, connection, table))
             yield
             refuse_open_transaction(connection)
@@ -59,7 +65,7 @@ async def rls_suspended(connection: AsyncConnection, *tables: str) -> AsyncItera
             if not await is_lost(connection):
                 # After an error a transaction may be open still.
                 await connection.rollback()
-                for table in tables:
+                for table in relations:
                     await patiently(partial(_let_pass_no_more, connection, table))
                 await send(connection, "SET row_security = off")
 
@@ -124,6 +130,12 @@ async def validate_constraint(connection: AsyncConnection, table: str, constrain
     async with rls_suspended(connection, table, parent):
         await patiently(lambda: send(connection, statement))
     return None
+
+
+async def _with_partitions(connection: AsyncConnection, table: str) -> list[str]:
+    async with connection.begin():
+        found = await connection.scalars(text(_PARTITIONS), {"table": table})
+        return [table, *found]
 
 
 async def _let_pass(connection: AsyncConnection, table: str) -> None:

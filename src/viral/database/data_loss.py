@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from viral.database.backfill import rls_suspended
 from viral.database.faults import sqlstate_of
+from viral.database.scripts import Risk, Step
 from viral.errors import DataLossRefused
 
 if TYPE_CHECKING:
@@ -17,13 +19,14 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from viral.database.scripts import Risk
+    from viral.database.steps import AnyStep
 
 # Makes a copy to come back to, under a name, and says where it is.
 RestorePoint = Callable[[str], Awaitable[str]]
 
 # undefined_table, undefined_column: a step that is still to come makes them.
 _NOT_THERE = {"42P01", "42703"}
+_DROP_TABLE = re.compile(r"^\s*DROP TABLE (?:IF EXISTS )?([^;]+?)(?: CASCADE)?;", re.MULTILINE)
 _NOT_PERMITTED = "42501"
 # A view knows the tables of its query, however the query is written.
 _VIEW = "viral.at_risk"
@@ -33,7 +36,16 @@ FROM pg_rewrite AS w
 JOIN pg_depend AS d ON d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid
 JOIN pg_class AS c ON d.refclassid = 'pg_class'::regclass AND c.oid = d.refobjid
 WHERE w.ev_class = :view ::regclass AND c.relkind IN ('r', 'p') AND c.relrowsecurity
+  AND pg_get_userbyid(c.relowner) = 'viral_owner'
 """
+
+
+def risks_of(step: AnyStep) -> tuple[Risk, ...]:
+    """Return what a step says it would lose; where it says nothing, the tables that it drops."""
+    if step.risks or not isinstance(step, Step):
+        return step.risks
+    tables = [name.strip() for names in _DROP_TABLE.findall(step.sql) for name in names.split(",")]
+    return tuple(Risk(f"rows of {name}", f"SELECT count(*) FROM {name}") for name in tables)  # noqa: S608 - names from the migration itself
 
 
 async def count_at_risk(connection: AsyncConnection, risk: Risk) -> int:
@@ -98,7 +110,7 @@ class LossGuard:
         return True
 
     async def _tables_of(self, risk: Risk) -> list[str]:
-        """List the tables under row security that a query reads."""
+        """List the tables of viral_owner that a query reads; viral_auth sees its own rows."""
         async with self._connection.begin() as transaction:
             await self._connection.exec_driver_sql(f"CREATE VIEW {_VIEW} AS {risk.query}")
             tables = list(await self._connection.scalars(text(_TABLES), {"view": _VIEW}))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy.exc import DBAPIError
 
 from viral.database import bookkeeping
+from viral.database.data_loss import risks_of
 from viral.database.faults import DRIVER_ERRORS, sqlstate_of
 from viral.database.owner import act_as_owner, is_lost, person
 from viral.database.scripts import Step
@@ -52,7 +53,7 @@ class Deployment:
     async def carry_out(self, tasks: list[Task]) -> None:
         """Count what all of them would lose; then do one after the other."""
         await self.guard.look_ahead(
-            [risk for task in tasks for step in task.left for risk in step.risks]
+            [risk for task in tasks for step in task.left for risk in risks_of(step)]
         )
         for task in tasks:
             await self._carry_out(task)
@@ -93,7 +94,7 @@ class Deployment:
                 await bookkeeping.begin_step(
                     self.connection, task.revision.id, step=step.name, by=self.by
                 )
-            await self.guard.check(step.risks)
+            await self.guard.check(risks_of(step))
             await carry_out(self.connection, step, count=count, progress=self.progress)
         except DataLossRefused:
             raise

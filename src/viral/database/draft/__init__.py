@@ -1,0 +1,1 @@
+"""From one catalogue to another: the SQL that a migration needs."""

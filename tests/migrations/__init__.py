@@ -1,0 +1,1 @@
+"""Migrations: drafted, carried out, interrupted, taken back."""
