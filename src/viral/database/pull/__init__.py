@@ -1,0 +1,1 @@
+"""An existing database becomes a package of models."""
