@@ -14,6 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
+from viral.database.encryption.keys import KeyRing
 from viral.database.engine import Database
 from viral.database.secrets import Secrets
 from viral.database.tenancy import context_token
@@ -48,8 +49,8 @@ class Cluster:
         """Connect past the product, as an intruder in the app's process would."""
         return await asyncpg.connect(self.server.url(role, database))
 
-    def database(self, role: str, name: str) -> Database:
-        return Database(self.url(role, name), context_key=self.secrets.context_key)
+    def database(self, role: str, name: str, keys: KeyRing | None = None) -> Database:
+        return Database(self.url(role, name), context_key=self.secrets.context_key, field_keys=keys)
 
     def token(self, tenant_id: UUID) -> str:
         """Give a tenant's capability, as the product derives it."""

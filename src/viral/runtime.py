@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from viral.adapters.offline_critic import OfflineCritic
 from viral.adapters.offline_writer import OfflineWriter
 from viral.database import migrate
+from viral.database.encryption.keys import KeyFile, KeyRing, parse_keys
 from viral.database.engine import Database
 from viral.database.secrets import Secrets
 from viral.database.urls import ServerUrl, parse_url
@@ -44,6 +45,7 @@ class Runtime:
 
     settings: Settings
     secrets: Secrets
+    field_keys: KeyRing
     urls: Urls
     app: Database
     system: Database
@@ -61,6 +63,13 @@ class Runtime:
 def is_embedded(settings: Settings) -> bool:
     """Tell whether the server is ours to start and stop."""
     return settings.database_url is None
+
+
+def field_keys(settings: Settings) -> KeyRing:
+    """Return the keys of encrypted fields; in production none is made up."""
+    if settings.field_keys is not None:
+        return parse_keys(settings.field_keys.get_secret_value())
+    return KeyFile.load_or_create(settings.home, may_create=settings.environment != "production")
 
 
 def embedded_server(settings: Settings) -> Server:
@@ -136,6 +145,7 @@ async def prepare_server(settings: Settings) -> list[str]:
 @asynccontextmanager
 async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
     """Wire everything for a database whose schema is up to date."""
+    keys = field_keys(settings)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(running_server(settings))
         secrets = Secrets.load_or_create(settings.home)
@@ -144,11 +154,12 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
         databases = {}
         for role in ("viral_app", "viral_system", "viral_worker"):
             url = urls.app if role == "viral_app" else urls.for_role(role, secrets)
-            databases[role] = Database(url, context_key=secrets.context_key)
+            databases[role] = Database(url, context_key=secrets.context_key, field_keys=keys)
             stack.push_async_callback(databases[role].close)
         yield Runtime(
             settings=settings,
             secrets=secrets,
+            field_keys=keys,
             urls=urls,
             app=databases["viral_app"],
             system=databases["viral_system"],

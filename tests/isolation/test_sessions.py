@@ -33,6 +33,7 @@ from viral.errors import (
 )
 from viral.schema.base import uuid7
 from viral.schema.content import Concept
+from viral.schema.encrypted import SealedSecret
 from viral.schema.publishing import SocialAccount, Video
 from viral.schema.tenants import AuditEntry
 
@@ -202,7 +203,7 @@ async def test_a_tenant_cannot_tell_a_taken_key_of_another_from_a_free_one(
             platform=taken["platform"],
             external_id=taken["external_id"],
             username="x",
-            access_token=b"x",
+            access_token=SealedSecret(b""),
         )
         session.add(account)
         await session.flush()

@@ -11,6 +11,7 @@ from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import ORMExecuteState, Session, with_loader_criteria
 
+from viral.database.encryption.fields import KEYS, refuse_bulk_write
 from viral.database.faults import (
     connecting,
     connection_fault,
@@ -25,7 +26,7 @@ from viral.database.tenancy import (
     current_tenant,
     parse_tenant_id,
 )
-from viral.errors import PowerfulRole, TenantContextMissing
+from viral.errors import PowerfulRole, TenantContextMissing, ViralError
 from viral.schema.base import TenantOwned
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import SessionTransaction, UOWTransaction
     from sqlalchemy.pool import ConnectionPoolEntry
 
+    from viral.database.encryption.keys import KeyRing
     from viral.database.urls import ServerUrl
 
 # Whether the role can pass row security, and whether others could read its statements.
@@ -62,12 +64,16 @@ class Database:
     """One role's way to a database.
 
     `tenant_session` for rows of one tenant; `session` for the tenant that the task has named;
-    `session_without_tenant` for functions and tables that ask for none.
+    `session_without_tenant` for functions and tables that ask for none. Without `field_keys` the
+    encrypted fields stay closed.
     """
 
-    def __init__(self, url: ServerUrl, *, context_key: bytes) -> None:
+    def __init__(
+        self, url: ServerUrl, *, context_key: bytes, field_keys: KeyRing | None = None
+    ) -> None:
         self.url = url
         self._context_key = context_key
+        self._field_keys = field_keys
         self._engine = create_async_engine(
             url.sqlalchemy,
             connect_args={**url.connect_args, "connection_class": TenantConnection},
@@ -116,7 +122,10 @@ class Database:
     async def _begin(self, info: dict[str, object]) -> AsyncIterator[AsyncSession]:
         async with (
             AsyncSession(
-                self._engine, sync_session_class=TenantSession, info=info, expire_on_commit=False
+                self._engine,
+                sync_session_class=TenantSession,
+                info={**info, KEYS: self._field_keys},
+                expire_on_commit=False,
             ) as session,
             session.begin(),
         ):
@@ -126,6 +135,9 @@ class Database:
 
     def _translate(self, context: ExceptionContext) -> None:
         error = context.original_exception
+        if isinstance(error, ViralError):
+            # Of a column's type, which SQLAlchemy would wrap.
+            raise error
         if is_protocol_broken(error):
             # SQLAlchemy does not know it for the end of the connection that it is.
             context.is_disconnect = True
@@ -195,6 +207,7 @@ def _own_new_rows(session: Session, _flush: UOWTransaction, _objects: object) ->
 @event.listens_for(TenantSession, "do_orm_execute")
 def _name_tenant(state: ORMExecuteState) -> None:
     """Add the tenant as a predicate: PostgreSQL can skip, a router can route; policies decide."""
+    refuse_bulk_write(state)
     tenant_id = state.session.info.get("tenant_id")
     if tenant_id is not None and not state.is_column_load and not state.is_relationship_load:
         state.statement = state.statement.options(

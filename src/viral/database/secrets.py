@@ -51,16 +51,16 @@ class Secrets:
     @classmethod
     def load(cls, home: Path) -> Secrets:
         """Read the file of an installation; refuse one that others can read."""
-        with _explained(home):
-            return _parse(home / FILE_NAME, _read_private(home / FILE_NAME))
+        with explained(home / FILE_NAME):
+            return _parse(home / FILE_NAME, read_private(home / FILE_NAME))
 
     @classmethod
     def load_or_create(cls, home: Path) -> Secrets:
         """Read the file, or make it; of two processes that make it at once, both get the same."""
-        with _explained(home):
+        with explained(home / FILE_NAME):
             if not home.is_dir():
                 home.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with _locked(home / f"{FILE_NAME}.lock"):
+            with locked(home / f"{FILE_NAME}.lock"):
                 return _load_or_create(home / FILE_NAME)
 
     def password(self, role: str) -> str:
@@ -103,7 +103,7 @@ def sync_folder(folder: Path) -> None:
 
 def _load_or_create(path: Path) -> Secrets:
     try:
-        text = _read_private(path)
+        text = read_private(path)
     except FileNotFoundError:
         fields: dict[str, object] = {
             "passwords": {role: _new_password() for role in ROLES},
@@ -137,7 +137,8 @@ def _new_password() -> str:
     return secrets.token_urlsafe(KEY_BYTES)
 
 
-def _read_private(path: Path) -> str:
+def read_private(path: Path) -> str:
+    """Read a file; refuse one that others can read too."""
     with path.open(encoding="utf-8") as file:
         if os.fstat(file.fileno()).st_mode & 0o077:
             raise BadSetting(
@@ -182,7 +183,8 @@ def _number_in(fields: dict[str, object], name: str) -> int:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock of a file against all processes of the machine."""
     # os.open sets close-on-exec: a server started meanwhile does not keep the lock.
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
@@ -193,19 +195,19 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _explained(home: Path) -> Iterator[None]:
+def explained(path: Path) -> Iterator[None]:
+    """Say what is wrong with a file of VIRAL_HOME that cannot be used."""
     try:
         yield
     except FileNotFoundError as error:
         raise BadSetting(
-            f"{home} holds no {FILE_NAME}.", hint="Start the product once with `viral up`."
+            f"{path.parent} holds no {path.name}.",
+            hint="Start the product once with `viral up`.",
         ) from error
     except OSError as error:
         raise BadSetting(
-            f"{error.filename or home} cannot be used: {error.strerror}.",
+            f"{error.filename or path.parent} cannot be used: {error.strerror}.",
             hint="Set VIRAL_HOME to a folder that you may write.",
         ) from error
     except UnicodeDecodeError:
-        raise BadSetting(
-            f"{home / FILE_NAME} is damaged.", hint="Restore it from a backup."
-        ) from None
+        raise BadSetting(f"{path} is damaged.", hint="Restore it from a backup.") from None

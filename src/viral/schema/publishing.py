@@ -18,6 +18,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from viral.schema.base import Base, Identified, JsonObject, TenantOwned, Texts, Updated
 from viral.schema.content import PLATFORM
+from viral.schema.encrypted import EncryptedText, Secret
 from viral.schema.security import APP, READONLY, Grant, tenant_only
 
 
@@ -80,8 +81,8 @@ class SocialAccount(Identified, TenantOwned, Updated, Base):
     platform: Mapped[str]
     external_id: Mapped[str]
     username: Mapped[str]
-    access_token: Mapped[bytes]
-    refresh_token: Mapped[bytes | None]
+    access_token: Mapped[Secret] = mapped_column(EncryptedText())
+    refresh_token: Mapped[Secret | None] = mapped_column(EncryptedText())
     scopes: Mapped[Texts] = mapped_column(server_default=text("'[]'"))
     expires_at: Mapped[datetime | None]
     refresh_expires_at: Mapped[datetime | None]

@@ -16,7 +16,7 @@ SOURCES = (PACKAGE / "schema", PACKAGE / "web")
 
 def default_folder() -> Path:
     """Return where the generated files of this schema lie."""
-    return (checkout() or Path.cwd()) / "generated"
+    return (checkout() or Path.cwd()) / "viral-schema"
 
 
 def shown(path: Path) -> str:

@@ -14,6 +14,7 @@ from uuid import UUID
 from sqlalchemy import inspect
 
 from viral.database.generate.entities import allowed_texts
+from viral.schema.encrypted import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -37,6 +38,7 @@ PLAIN: dict[object, str] = {
     float: "number",
     bool: "boolean",
     object: "unknown",
+    Secret: "Base64",  # the row holds its ciphertext
     NoneType: "null",
     **{each: name for each, (name, _, _) in SCALARS.items()},
 }

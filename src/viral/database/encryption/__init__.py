@@ -1,0 +1,1 @@
+"""Encrypted fields: the keys, the cipher, the models' events, and the change of keys."""
