@@ -1,0 +1,1 @@
+"""The attack on the running installation, and the signed report of what held."""

@@ -1,0 +1,1 @@
+"""The attacks, one family a file; each is a small function that tries one thing once."""
