@@ -44,13 +44,17 @@ check: dev ## format, lint, types, layers: all that CI checks without running th
 	@$(BIN)/lint-imports
 	@$(BIN)/deptry src
 	@$(BIN)/python tools/reference.py --check
+	@$(BIN)/viral validate
+	@$(BIN)/viral format --check
+	@$(BIN)/viral generate --check
 
 format: dev ## put the code into its form
 	@$(BIN)/ruff check --fix-only --quiet .
 	@$(BIN)/ruff format .
 
-docs: setup ## write the generated reference again
+docs: setup ## write the generated reference and the files of viral-schema/ again
 	@$(BIN)/python tools/reference.py
+	@$(BIN)/viral generate
 
 bench-learning: setup ## the learner beside its baselines: make bench-learning DATA=folder
 	@$(BIN)/python bench/learning.py $(DATA)

@@ -10,7 +10,10 @@ ROOT = Path(__file__).parents[1]
 DIST = ROOT / "dist"
 # What a wheel without them would fail on only at run time.
 DATA = (
-    "viral/database/catalog.sql",
+    "viral/database/catalog_objects.sql",
+    "viral/database/catalog_tables.sql",
+    "viral/features/verification/relations.sql",
+    "viral/features/verification/report.html",
     "viral/migrations/versions/2026_11_22_0001_init/tenants.sql",
     "viral/postgres/bootstrap.sql",
     "viral/schema/functions/tenant_id.sql",

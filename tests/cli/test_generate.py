@@ -38,7 +38,7 @@ class Checkout:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.generated = root / "generated"
+        self.generated = root / "viral-schema"
         self.tables = root / "src" / "viral" / "schema" / "content.py"
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("PYTHON")},
@@ -148,7 +148,7 @@ def test_the_files_of_this_checkout_are_current() -> None:
     )
 
     assert 0 == answer.returncode, f"{answer.stdout}\nRun `viral generate` and commit the files."
-    assert {path.name for path in (CHECKOUT / "generated").iterdir()} >= FILES
+    assert {path.name for path in (CHECKOUT / "viral-schema").iterdir()} >= FILES
 
 
 def test_everything_is_written_without_a_database_or_an_installation(checkout: Checkout) -> None:
@@ -167,7 +167,7 @@ def test_what_is_current_is_left_alone(checkout: Checkout) -> None:
 
     answer = checkout.generate()
 
-    assert {f"generated/{name}: unchanged" for name in FILES} == set(answer.stdout.splitlines())
+    assert {f"viral-schema/{name}: unchanged" for name in FILES} == set(answer.stdout.splitlines())
     assert times == {path: path.stat().st_mtime_ns for path in checkout.generated.iterdir()}
 
 
@@ -178,9 +178,9 @@ def test_a_check_names_what_is_stale_or_missing_and_writes_nothing(checkout: Che
     answer = checkout.generate("--check")
 
     assert 1 == answer.returncode
-    assert "generated/api.ts: stale\n" in answer.stdout
-    assert "generated/schema.svg: missing\n" in answer.stdout
-    assert "generated/database.ts: current\n" in answer.stdout
+    assert "viral-schema/api.ts: stale\n" in answer.stdout
+    assert "viral-schema/schema.svg: missing\n" in answer.stdout
+    assert "viral-schema/database.ts: current\n" in answer.stdout
     assert "mine" == (checkout.generated / "api.ts").read_text()
     assert not (checkout.generated / "schema.svg").exists()
 
@@ -268,19 +268,19 @@ def test_a_key_to_a_table_that_is_not_there_is_named(checkout: Checkout) -> None
 
 def test_a_save_is_followed_and_told_and_a_mistake_is_survived(checkout: Checkout) -> None:
     with watching(checkout) as watch:
-        watch.until("generated/api.ts")
+        watch.until("viral-schema/api.ts")
 
         checkout.save(f"{COLUMN}    colour: Mapped[str | None]\n")
-        added = watch.until("generated/api.ts")
+        added = watch.until("viral-schema/api.ts")
         checkout.save("    region: Mapped[str\n")
         broken = watch.until("error")
         checkout.save(COLUMN)
-        mended = watch.until("generated/api.ts")
+        mended = watch.until("viral-schema/api.ts")
 
     assert "saved src/viral/schema/content.py" in added
     assert 'column trends.colour added: text "may be null"' in added
-    assert "generated/database.ts: written" in added
-    assert "generated/api.ts: unchanged" in added
+    assert "viral-schema/database.ts: written" in added
+    assert "viral-schema/api.ts: unchanged" in added
     assert broken[-1].startswith("error: src/viral/schema/content.py, line ")
     assert "column trends.colour removed" in mended
     assert "colour" not in (checkout.generated / "database.ts").read_text()
@@ -290,11 +290,11 @@ def test_two_saves_of_one_second_and_one_size_are_both_followed(checkout: Checko
     second = int(time()) - 60
 
     with watching(checkout) as watch:
-        watch.until("generated/api.ts")
+        watch.until("viral-schema/api.ts")
         checkout.save(COLUMN.replace("str", "int"), at=second)
-        first = watch.until("generated/api.ts")
+        first = watch.until("viral-schema/api.ts")
         checkout.save(COLUMN, at=second)
-        then = watch.until("generated/api.ts")
+        then = watch.until("viral-schema/api.ts")
 
     assert any(line.startswith("column trends.region changed: text") for line in first)
     assert any(line.startswith("column trends.region changed: integer") for line in then)
@@ -305,13 +305,13 @@ def test_a_signal_ends_the_watching_after_what_is_being_written(
     checkout: Checkout, number: signal.Signals
 ) -> None:
     with watching(checkout) as watch:
-        watch.until("generated/api.ts")
+        watch.until("viral-schema/api.ts")
         checkout.save(f"{COLUMN}    colour: Mapped[str | None]\n")
         watch.until("saved")
 
         code, last_words = watch.end(number)
 
     assert 0 == code
-    assert "generated/api.ts: unchanged" == last_words[-1]
+    assert "viral-schema/api.ts: unchanged" == last_words[-1]
     assert FILES == {path.name for path in checkout.generated.iterdir()}
     assert "colour: string | null;" in (checkout.generated / "database.ts").read_text()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def generate(
     out_folder: Annotated[
         Path | None,
-        typer.Option("--out", help="The folder; by default generated/ of the checkout."),
+        typer.Option("--out", help="The folder; by default viral-schema/ of the checkout."),
     ] = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Stay, and generate again after every save.")
