@@ -14,8 +14,8 @@ from viral.settings import Settings
 HERE = "postgresql://viral_migrator:secret@{}/shop"
 
 
-def settings(*, environment: str | None = None, is_ci: bool = False) -> Settings:
-    return Settings.model_validate({"environment": environment, "is_ci": is_ci})
+def settings(*, environment: str | None = None, ci: str = "") -> Settings:
+    return Settings.model_validate({"environment": environment, "ci": ci})
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ class Terminal(io.StringIO):
 
 
 def test_the_name_in_an_option_needs_no_person() -> None:
-    require_name(settings(is_ci=True), "shop", "shop", what="it")
+    require_name(settings(ci="woodpecker"), "shop", "shop", what="it")
 
 
 @pytest.mark.parametrize("typed", ["shops", "SHOP", "", " shop"])
@@ -82,7 +82,7 @@ def test_a_build_machine_is_refused_even_at_a_terminal(monkeypatch: pytest.Monke
     monkeypatch.setattr("sys.stdin", Terminal("shop\n"))
 
     with pytest.raises(NotConfirmed):
-        require_name(settings(is_ci=True), "shop", None, what="it")
+        require_name(settings(ci="woodpecker"), "shop", None, what="it")
 
 
 def test_no_copy_is_made_where_none_is_wanted() -> None:
