@@ -32,24 +32,33 @@ def read_by(entry: Entry, catalog: Catalog) -> tuple[str, ...]:
     """List the tables under row security that a materialized view is filled from."""
     if entry.kind != "materialized view":
         return ()
-    text = str(entry.parts["definition"])
+    texts = [str(each.parts["definition"]) for each in (entry, *_under(entry, catalog))]
     return tuple(
         each.name
         for each in catalog.values()
         if each.kind == "table"
         and each.parts["row security"] == "on"
-        and re.search(rf"\b{re.escape(str(each.place['bare']))}\b", text)
+        and any(_names(each, text) for text in texts)
     )
 
 
-def depth(title: str, catalog: Catalog, above: frozenset[str] = frozenset()) -> int:
-    """Count how many views stand below one; a column may have the name of a view above."""
-    text = str(catalog[title].parts["definition"]) if title in catalog else ""
-    below = [
-        each.title
-        for each in catalog.values()
-        if each.kind in {"view", "materialized view"}
-        and each.title not in above | {title}
-        and re.search(rf"\b{re.escape(each.name.rsplit('.', 1)[-1])}\b", text)
-    ]
-    return max((1 + depth(each, catalog, above | {title}) for each in below), default=0)
+def depth(title: str, catalog: Catalog) -> int:
+    """Count the views that have to be there before one."""
+    return len(_under(catalog[title], catalog)) if title in catalog else 0
+
+
+def _under(view: Entry, catalog: Catalog) -> list[Entry]:
+    """List the views that a view reads, and those that these read."""
+    found, texts = [view], [str(view.parts["definition"])]
+    for text in texts:
+        for each in catalog.values():
+            is_view = each.kind in {"view", "materialized view"}
+            if is_view and each not in found and _names(each, text):
+                found.append(each)
+                texts.append(str(each.parts["definition"]))
+    return found[1:]
+
+
+def _names(relation: Entry, text: str) -> bool:
+    bare = relation.name.rsplit(".", 1)[-1].strip('"')
+    return re.search(rf"\b{re.escape(bare)}\b", text) is not None
