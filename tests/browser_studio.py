@@ -9,7 +9,8 @@ from uuid import UUID
 from playwright.async_api import Page
 
 from viral.database.engine import Database
-from viral.features.users import ensure_operator, make_sign_in_link
+from viral.features.users.members import ensure_operator
+from viral.features.users.sessions import make_sign_in_link
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ from sqlalchemy.types import TypeEngine
 from viral.database.engine import Database
 from viral.database.secrets import Secrets
 from viral.features.tenants import create_tenant
-from viral.features.users import add_member
+from viral.features.users.members import add_member
 from viral.schema.base import uuid7
 from viral.schema.tables import METADATA
 from viral.schema.tenants import User

@@ -31,6 +31,7 @@ export interface Tenant {
   used_quota: number;
   quota_reset_at: Timestamp;
   is_demo: boolean;
+  clerk_organization_id: string | null;
   created_at: Timestamp;
   updated_at: Timestamp;
 }
@@ -69,12 +70,27 @@ export interface Membership {
   created_at: Timestamp;
 }
 
+/** A link that makes the person with this e-mail a member, once. */
+export interface Invitation {
+  id: Uuid;
+  tenant_id: Uuid;
+  email: string;
+  role: "ADMIN" | "MEMBER";
+  invited_by: Uuid;
+  token_sha256: Base64;
+  expires_at: Timestamp;
+  accepted_at: Timestamp | null;
+  revoked_at: Timestamp | null;
+  created_at: Timestamp;
+}
+
 /** A signed-in browser; before it is opened, a sign-in link. */
 export interface Session {
   id: Uuid;
   tenant_id: Uuid;
   user_id: Uuid;
   token_sha256: Base64;
+  method: "link" | "password" | "clerk";
   opened_at: Timestamp | null;
   last_seen_at: Timestamp | null;
   expires_at: Timestamp;
@@ -518,12 +534,19 @@ export interface ApiUsage {
   response_time_ms: number;
 }
 
+/** How far ahead of its pace a caller is: the theoretical arrival time of GCRA. */
+export interface RateLimit {
+  bucket: string;
+  arrival_at: Timestamp;
+}
+
 /** Every table by its name. */
 export interface Tables {
   tenants: Tenant;
   "viral.tenant_contexts": TenantContext;
   users: User;
   memberships: Membership;
+  invitations: Invitation;
   sessions: Session;
   api_keys: ApiKey;
   quota_ledger: QuotaEntry;
@@ -549,4 +572,5 @@ export interface Tables {
   job_workers: JobWorker;
   system_metrics: SystemMetric;
   api_usage: ApiUsage;
+  "viral.rate_limits": RateLimit;
 }

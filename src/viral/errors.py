@@ -7,12 +7,21 @@ ViralError
 │   ├── BadTenantId          a tenant id is not a UUID
 │   ├── BadScript            a migration's script cannot be read
 │   ├── StatementFailed      PostgreSQL refused a statement of the caller
-│   └── NotConfirmed         something destructive was not confirmed by its name
+│   ├── NotConfirmed         something destructive was not confirmed by its name
+│   ├── PasswordRefused      a password is too short, too long or too common
+│   ├── SignatureRefused     a message does not carry the signature of its sender
+│   └── AddressRefused       an address outside that may not be called
 ├── NotFound                 no such thing, or not yours
 ├── AlreadyExists            the name is taken
 ├── NotSignedIn              no session, or an ended one
+│   └── SignInRefused        the e-mail and the password do not fit
 ├── NotAllowed               the role may not do this
-├── LinkUsed                 a sign-in link is spent or too old
+├── LinkUsed                 a link is spent or too old
+├── LastAdmin                a tenant keeps an admin
+├── RateLimited              too many requests in too short a time
+├── VendorError              a service outside does not do its part
+│   ├── VendorUnreachable    no answer in time
+│   └── VendorRefused        it refuses the call
 ├── QuotaExceeded            the plan's concepts for this month are used
 ├── NothingToWriteAbout      there is no trend for the category
 ├── ServerError              PostgreSQL is not usable
@@ -43,6 +52,7 @@ ViralError
 
 from __future__ import annotations
 
+from math import ceil
 from typing import ClassVar
 
 
@@ -104,6 +114,25 @@ class NotConfirmed(BadInput):
     code = "not_confirmed"
 
 
+class PasswordRefused(BadInput):
+    """A password is too short, too long or too common."""
+
+    code = "password_refused"
+
+
+class SignatureRefused(BadInput):
+    """A message does not carry the signature of its sender."""
+
+    code = "signature_refused"
+    status = 400
+
+
+class AddressRefused(BadInput):
+    """An address outside that may not be called."""
+
+    code = "address_refused"
+
+
 class NotFound(ViralError):
     """No such thing, or not yours."""
 
@@ -126,6 +155,13 @@ class NotSignedIn(ViralError):
     hint = "Make a sign-in link with `viral sign-in`."
 
 
+class SignInRefused(NotSignedIn):
+    """The e-mail and the password do not fit."""
+
+    code = "sign_in_refused"
+    hint = "Try again, or ask for a sign-in link."
+
+
 class NotAllowed(ViralError):
     """The role may not do this."""
 
@@ -134,11 +170,52 @@ class NotAllowed(ViralError):
 
 
 class LinkUsed(ViralError):
-    """A sign-in link is spent or too old."""
+    """A link is spent or too old."""
 
     code = "link_used"
     status = 403
     hint = "Make another with `viral sign-in`."
+
+
+class LastAdmin(ViralError):
+    """A tenant keeps an admin."""
+
+    code = "last_admin"
+    status = 409
+    hint = "Make somebody else an admin first."
+
+
+class RateLimited(ViralError):
+    """Too many requests in too short a time."""
+
+    code = "rate_limited"
+    status = 429
+
+    def __init__(self, *, retry_after_s: float) -> None:
+        self.retry_after_s = max(1, ceil(retry_after_s))
+        super().__init__(
+            "That was too often in too short a time.",
+            hint=f"Wait {self.retry_after_s} s and try again.",
+        )
+
+
+class VendorError(ViralError):
+    """A service outside does not do its part."""
+
+    code = "vendor_error"
+    status = 502
+
+
+class VendorUnreachable(VendorError):
+    """No answer in time."""
+
+    code = "vendor_unreachable"
+
+
+class VendorRefused(VendorError):
+    """It refuses the call."""
+
+    code = "vendor_refused"
 
 
 class QuotaExceeded(ViralError):

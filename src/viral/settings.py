@@ -69,6 +69,76 @@ class Settings(BaseSettings):
         description="Keys of encrypted fields, `id:base64,id:base64`, the primary first. Unset:"
         " field_keys.json in VIRAL_HOME, made at the first start outside production.",
     )
+    trusted_proxies: str = Field(
+        default="",
+        description="Networks of the proxies in front, `10.0.0.0/8,::1`: only they are believed"
+        " about whom they speak for.",
+    )
+    api_description: bool | None = Field(
+        default=None,
+        description="Whether /schema/openapi.json is served. Unset: not in production.",
+    )
+    key_requests: int = Field(default=300, ge=1, description="Requests a minute of an API key.")
+    user_requests: int = Field(default=600, ge=1, description="Requests a minute of a person.")
+    tenant_requests: int = Field(default=3000, ge=1, description="Requests a minute of a tenant.")
+    address_requests: int = Field(
+        default=1200, ge=1, description="Requests a minute from one address."
+    )
+    clerk_issuer: str | None = Field(
+        default=None,
+        validation_alias="CLERK_ISSUER",
+        description="Sign-in by Clerk: the instance's frontend URL, as in the tokens' `iss`.",
+    )
+    clerk_authorized_parties: str = Field(
+        default="",
+        validation_alias="CLERK_AUTHORIZED_PARTIES",
+        description="Origins whose Clerk tokens are taken (`azp`), comma-separated.",
+    )
+    clerk_jwt_key: str | None = Field(
+        default=None,
+        validation_alias="CLERK_JWT_KEY",
+        description="The instance's public key as PEM. Unset: fetched from the issuer.",
+    )
+    clerk_secret_key: SecretStr | None = Field(
+        default=None,
+        validation_alias="CLERK_SECRET_KEY",
+        description="The secret key of Clerk's API, to read people that a token names.",
+    )
+    clerk_api_url: str = Field(
+        default="https://api.clerk.com/v1",
+        validation_alias="CLERK_API_URL",
+        description="Where Clerk's API is.",
+    )
+    clerk_webhook_secret: SecretStr | None = Field(
+        default=None,
+        validation_alias="CLERK_WEBHOOK_SECRET",
+        description="`whsec_...` of Clerk's webhooks; several, comma-separated, in a change.",
+    )
+    stripe_api_key: SecretStr | None = Field(
+        default=None,
+        validation_alias="STRIPE_API_KEY",
+        description="The secret key of Stripe: plans can be bought.",
+    )
+    stripe_api_url: str = Field(
+        default="https://api.stripe.com/v1",
+        validation_alias="STRIPE_API_URL",
+        description="Where Stripe's API is.",
+    )
+    stripe_api_version: str = Field(
+        default="2026-10-28.endive",
+        validation_alias="STRIPE_API_VERSION",
+        description="The version of Stripe's API that is asked for.",
+    )
+    stripe_webhook_secret: SecretStr | None = Field(
+        default=None,
+        validation_alias="STRIPE_WEBHOOK_SECRET",
+        description="`whsec_...` of Stripe's webhooks; several, comma-separated, in a change.",
+    )
+    stripe_prices: str = Field(
+        default="",
+        validation_alias="STRIPE_PRICES",
+        description="Stripe's price of each plan, `STARTER=price_1,PRO=price_2,AGENCY=price_3`.",
+    )
     database_url: str | None = Field(
         default=None,
         validation_alias="DATABASE_URL",

@@ -14,18 +14,21 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from viral.database.engine import Database
 from viral.database.faults import sqlstate_of
+from viral.database.tenancy import token_hash
 from viral.errors import LinkUsed, NotSignedIn
-from viral.features.users import (
+from viral.features.limits import Limits, caller_at
+from viral.features.users.members import OPERATOR_EMAIL, add_member, ensure_operator
+from viral.features.users.sessions import (
     LINK_LIFETIME,
-    OPERATOR_EMAIL,
     Identity,
-    add_member,
     end_session,
-    ensure_operator,
     identify,
     make_sign_in_link,
     open_session,
 )
+
+CALLER = caller_at("192.0.2.1", b"pepper")
+LIMITS = Limits(address=100, user=100, tenant=100, key=100)
 
 
 async def link_for(system: Database, tenant: TestTenant, *, now: datetime | None = None) -> str:
@@ -42,7 +45,7 @@ async def signed_in(app: Database, link: str) -> str:
 
 async def identity(app: Database, token: str) -> Identity:
     async with app.session_without_tenant() as session:
-        return await identify(session, token)
+        return await identify(session, token, caller=CALLER, limits=LIMITS)
 
 
 async def test_a_link_becomes_the_session_of_its_person(
@@ -56,6 +59,7 @@ async def test_a_link_becomes_the_session_of_its_person(
         role="ADMIN",
         is_operator=False,
         email="alice@example.com",
+        credential=token_hash(token),
     )
     assert await admin.scalar(text("SELECT count(last_login_at) FROM users")) == 1
 

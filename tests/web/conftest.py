@@ -28,7 +28,7 @@ from viral.features.reflexion.run import run_reflexion
 from viral.features.sample.trends import sample_trends
 from viral.features.scoring.effects import word_hasher
 from viral.features.trends import TrendRow, import_trends
-from viral.features.users import make_sign_in_link
+from viral.features.users.sessions import make_sign_in_link
 from viral.schema.tenants import User
 from viral.settings import Settings
 from viral.web.application import create_application

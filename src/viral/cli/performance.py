@@ -108,7 +108,7 @@ async def _import(
 
 async def _ensure_tenants(runtime: Runtime, slugs: Sequence[str]) -> dict[str, UUID]:
     from viral.features.tenants import create_tenant, list_tenants
-    from viral.features.users import add_member, ensure_operator
+    from viral.features.users.members import add_member, ensure_operator
 
     async with runtime.system.session_without_tenant() as session:
         known = {tenant.slug: tenant.id for tenant in await list_tenants(session)}

@@ -34,6 +34,8 @@ def web() -> None:
         port=settings.port,
         log_config=None,
         access_log=False,
+        # The door knows which proxies to believe.
+        proxy_headers=False,
         server_header=False,
         timeout_graceful_shutdown=GRACE_S,
     )

@@ -120,7 +120,8 @@ async def _tell_who_runs(settings: Settings, running: Running) -> None:
 async def _sign_in_link(settings: Settings, slug: str | None) -> str:
     from viral.errors import NotFound
     from viral.features.tenants import find_tenant, list_tenants
-    from viral.features.users import add_member, ensure_operator, make_sign_in_link
+    from viral.features.users.members import add_member, ensure_operator
+    from viral.features.users.sessions import make_sign_in_link
     from viral.runtime import open_runtime
 
     async with (

@@ -12,6 +12,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from viral.errors import (
+    LastAdmin,
+    NotAllowed,
     PoolExhausted,
     ServerError,
     ServerRefused,
@@ -80,7 +82,7 @@ def sqlstate_of(error: BaseException | None) -> str | None:
 
 
 def isolation_error(state: str | None) -> ViralError | None:
-    """Return our error for the two SQLSTATEs of the tenant context."""
+    """Return our error for the SQLSTATEs that the schema's functions raise."""
     if state == "VT001":
         return TenantContextMissing("This statement touches a tenant's rows without a tenant.")
     if state == "VT002":
@@ -88,6 +90,10 @@ def isolation_error(state: str | None) -> ViralError | None:
             "The tenant context is not one of this installation.",
             hint="The tenant is erased, or the context key belongs to another installation.",
         )
+    if state == "VT003":
+        return NotAllowed("Only an admin of the tenant may do this.")
+    if state == "VT004":
+        return LastAdmin("This is the tenant's last admin.")
     return None
 
 

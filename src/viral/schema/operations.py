@@ -16,9 +16,11 @@ from viral.schema.security import (
     READONLY,
     SYSTEM,
     Grant,
+    OwnedBy,
     Policy,
     functions_too,
     system_only,
+    system_too,
     tenant_only,
 )
 
@@ -150,7 +152,28 @@ class ApiUsage(Identified, TenantOwned, Base):
         Index(None, "tenant_id", "requested_at"),
         Index(None, "tenant_id", "api_key_id", "requested_at"),
         tenant_only(),
+        system_too("INSERT"),
         Grant(APP, "SELECT", "INSERT"),
         Grant(READONLY, "SELECT"),
+        Grant(SYSTEM, "INSERT"),
         {"postgresql_partition_by": "RANGE (requested_at)"},
+    )
+
+
+class RateLimit(Base):
+    """How far ahead of its pace a caller is: the theoretical arrival time of GCRA.
+
+    Unlogged: nothing is lost when a crash empties it but a minute's count.
+    """
+
+    __tablename__ = "rate_limits"
+
+    bucket: Mapped[str] = mapped_column(primary_key=True)
+    arrival_at: Mapped[datetime]
+
+    __table_args__ = (
+        CheckConstraint("length(bucket) <= 200", name="bucket"),
+        OwnedBy(AUTH),
+        functions_too(),
+        {"schema": "viral", "prefixes": ["UNLOGGED"]},
     )

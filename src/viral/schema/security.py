@@ -19,11 +19,12 @@ APP = "viral_app"
 READONLY = "viral_readonly"
 WORKER = "viral_worker"
 SYSTEM = "viral_system"
+SIGNIN = "viral_signin"
 MIGRATOR = "viral_migrator"
 
 # Roles without a login own things; roles with one do things (design: one right each).
 OWNERS = (OWNER, AUTH)
-LOGINS = (MIGRATOR, APP, WORKER, SYSTEM, "viral_signin", READONLY, "viral_backup")
+LOGINS = (MIGRATOR, APP, WORKER, SYSTEM, SIGNIN, READONLY, "viral_backup")
 
 MINE = "tenant_id = (SELECT viral.tenant_id())"
 

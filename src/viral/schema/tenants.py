@@ -57,9 +57,11 @@ class Tenant(Identified, Updated, Base):
         server_default=text("(date_trunc('month', now(), 'UTC') + interval '1 month')")
     )
     is_demo: Mapped[bool] = mapped_column(server_default=text("false"))
+    clerk_organization_id: Mapped[str | None]
 
     __table_args__ = (
         UniqueConstraint("slug"),
+        UniqueConstraint("clerk_organization_id"),
         UniqueConstraint("stripe_customer_id"),
         UniqueConstraint("stripe_subscription_id"),
         CheckConstraint("slug ~ '^[a-z0-9][a-z0-9_-]{0,62}$'", name="slug"),
@@ -80,6 +82,20 @@ class Tenant(Identified, Updated, Base):
         Grant(READONLY, "SELECT"),
         Grant(AUTH, "SELECT", "INSERT", "UPDATE", "DELETE", "REFERENCES"),
         Grant(SYSTEM, "SELECT"),
+        Grant(
+            SYSTEM,
+            "UPDATE",
+            columns=(
+                "name",
+                "subscription_tier",
+                "subscription_status",
+                "stripe_customer_id",
+                "stripe_subscription_id",
+                "monthly_quota",
+                "clerk_organization_id",
+                "updated_at",
+            ),
+        ),
     )
 
 
@@ -122,7 +138,7 @@ class User(Identified, Updated, Base):
     last_login_at: Mapped[datetime | None]
 
     __table_args__ = (
-        UniqueConstraint("clerk_id"),
+        UniqueConstraint("clerk_id", postgresql_include=["id"]),
         UniqueConstraint("email"),
         Index(None, "tenant_id"),
         CheckConstraint("email = lower(email) AND length(email) <= 320", name="email"),
@@ -140,7 +156,7 @@ class User(Identified, Updated, Base):
             Grant(role, "SELECT", columns=("id", "email", "name", "image_url", "last_login_at"))
             for role in (APP, READONLY)
         ),
-        Grant(AUTH, "SELECT", "UPDATE"),
+        Grant(AUTH, "SELECT", "INSERT", "UPDATE", "DELETE"),
         Grant(SYSTEM, "SELECT", "INSERT", "UPDATE"),
     )
 
@@ -163,8 +179,60 @@ class Membership(Identified, TenantOwned, Created, Base):
         system_too(),
         Grant(APP, "SELECT"),
         Grant(READONLY, "SELECT"),
-        Grant(AUTH, "SELECT"),
+        Grant(AUTH, "SELECT", "INSERT", "UPDATE"),
         Grant(SYSTEM, "SELECT", "INSERT", "UPDATE"),
+    )
+
+
+class Invitation(Identified, Created, Base):
+    """A link that makes the person with this e-mail a member, once.
+
+    Looked up by an unguessable hash before a tenant is known, so the key is the id alone.
+    """
+
+    __tablename__ = "invitations"
+
+    tenant_id: Mapped[UUID] = mapped_column(ForeignKey("tenants.id", ondelete="CASCADE"))
+    email: Mapped[str]
+    role: Mapped[str] = mapped_column(server_default="MEMBER")
+    invited_by: Mapped[UUID]
+    token_sha256: Mapped[bytes]
+    expires_at: Mapped[datetime]
+    accepted_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["tenant_id", "invited_by"],
+            ["memberships.tenant_id", "memberships.user_id"],
+            ondelete="CASCADE",
+        ),
+        UniqueConstraint("token_sha256"),
+        Index(None, "tenant_id", "invited_by"),
+        CheckConstraint("email = lower(email) AND length(email) <= 320", name="email"),
+        CheckConstraint("role IN ('ADMIN', 'MEMBER')", name="role"),
+        CheckConstraint("octet_length(token_sha256) = 32", name="token_sha256"),
+        tenant_only(),
+        functions_too(),
+        *(
+            Grant(
+                role,
+                "SELECT",
+                columns=(
+                    "id",
+                    "tenant_id",
+                    "email",
+                    "role",
+                    "invited_by",
+                    "expires_at",
+                    "accepted_at",
+                    "revoked_at",
+                    "created_at",
+                ),
+            )
+            for role in (APP, READONLY)
+        ),
+        Grant(AUTH, "SELECT", "INSERT", "UPDATE"),
     )
 
 
@@ -179,6 +247,7 @@ class Session(Identified, Created, Base):
     tenant_id: Mapped[UUID] = mapped_column(ForeignKey("tenants.id", ondelete="CASCADE"))
     user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
     token_sha256: Mapped[bytes]
+    method: Mapped[str] = mapped_column(server_default="link")
     opened_at: Mapped[datetime | None]
     last_seen_at: Mapped[datetime | None]
     expires_at: Mapped[datetime]
@@ -194,9 +263,10 @@ class Session(Identified, Created, Base):
         Index(None, "tenant_id", "user_id"),
         Index(None, "user_id"),
         CheckConstraint("octet_length(token_sha256) = 32", name="token_sha256"),
+        CheckConstraint("method IN ('link', 'password', 'clerk')", name="method"),
         functions_too(),
         system_only(),
-        Grant(AUTH, "SELECT", "UPDATE"),
+        Grant(AUTH, "SELECT", "INSERT", "UPDATE", "DELETE"),
         Grant(SYSTEM, "SELECT", "INSERT", "UPDATE", "DELETE"),
     )
 
@@ -228,8 +298,11 @@ class ApiKey(Identified, Created, Base):
         UniqueConstraint("key_hmac"),
         Index(None, "tenant_id", "user_id"),
         CheckConstraint("octet_length(key_hmac) = 32", name="key_hmac"),
+        CheckConstraint("name <> '' AND length(name) <= 100", name="name"),
         tenant_only(),
         functions_too(),
+        system_too("SELECT"),
+        system_too("UPDATE"),
         *(
             Grant(
                 role,
@@ -250,6 +323,8 @@ class ApiKey(Identified, Created, Base):
             for role in (APP, READONLY)
         ),
         Grant(AUTH, "SELECT", "INSERT", "UPDATE"),
+        Grant(SYSTEM, "SELECT", columns=("id", "last_used_at")),
+        Grant(SYSTEM, "UPDATE", columns=("last_used_at",)),
     )
 
 
@@ -330,9 +405,12 @@ class AuditEntry(Identified, TenantOwned, Created, Base):
         ),
         Index(None, "tenant_id", "created_at"),
         Index(None, "tenant_id", "user_id"),
+        CheckConstraint("length(action) <= 100 AND length(subject) <= 200", name="lengths"),
         tenant_only(),
         functions_too(),
+        system_too("INSERT"),
         Grant(APP, "SELECT", "INSERT"),
         Grant(READONLY, "SELECT"),
         Grant(AUTH, "INSERT"),
+        Grant(SYSTEM, "INSERT"),
     )

@@ -12,6 +12,8 @@ Confidence = Literal["low", "medium", "high"]
 Direction = Literal["over-predicted", "under-predicted", "accurate"]
 Role = Literal["ADMIN", "MEMBER"]
 Tier = Literal["FREE", "STARTER", "PRO", "AGENCY"]
+# What an API key may: look, change, and what takes an admin.
+Scope = Literal["read", "write", "admin"]
 
 PLATFORM_NAMES: dict[str, str] = {
     "tiktok": "TikTok",
@@ -21,6 +23,8 @@ PLATFORM_NAMES: dict[str, str] = {
 PLATFORMS: tuple[Platform, ...] = get_args(Platform)
 GOALS: tuple[Goal, ...] = get_args(Goal)
 ROLES: tuple[Role, ...] = get_args(Role)
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+ALL_SCOPES: frozenset[Scope] = frozenset(SCOPES)
 
 CATEGORIES = (
     "absurd",
@@ -36,6 +40,8 @@ CATEGORIES = (
     "relationships",
     "tech",
 )
+
+LONGEST_EMAIL = 320
 
 # Concepts a month.
 MONTHLY_QUOTA: dict[Tier, int] = {"FREE": 10, "STARTER": 10, "PRO": 50, "AGENCY": 500}
@@ -63,3 +69,21 @@ def tier_of(name: str) -> Tier:
         if tier == name.strip().upper():
             return tier
     raise BadInput(f"{name!r} is not a plan.", hint=f"Choose {', '.join(MONTHLY_QUOTA)}.")
+
+
+def role_of(name: str) -> Role:
+    """Read a role's name."""
+    for role in ROLES:
+        if role == name.strip().upper():
+            return role
+    raise BadInput(f"{name!r} is not a role.", hint=f"Choose {' or '.join(ROLES)}.")
+
+
+def email_of(text: str) -> str:
+    """Read an e-mail address: in lower case, with something on both sides of one @."""
+    email = text.strip().lower()
+    name, _, host = email.partition("@")
+    is_plain = email.isprintable() and not any(each in email for each in " <>,;\"'")
+    if not (name and host and "@" not in host and is_plain and len(email) <= LONGEST_EMAIL):
+        raise BadInput("That is no e-mail address.", hint="Write it as name@example.com.")
+    return email

@@ -11,12 +11,14 @@ from litestar import Litestar, Router
 from litestar.config.csrf import CSRFConfig
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException
+from litestar.middleware import DefineMiddleware
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 
 from viral.database.secrets import Secrets
 from viral.errors import ViralError
+from viral.features.users.passwords import Passwords, load_or_calibrate
 from viral.runtime import open_runtime
 from viral.settings import Settings
 from viral.web.api import concepts as concepts_api
@@ -24,6 +26,7 @@ from viral.web.api import jobs, performance, reflexion, tenants, trends
 from viral.web.dashboard import changes, concepts, home, learning
 from viral.web.dependencies import DEPENDENCIES
 from viral.web.door import OPEN, Door, finish_answer
+from viral.web.form_tokens import FormTokens
 from viral.web.health import health
 from viral.web.problems import answer_error
 from viral.web.sign_in import show_sign_in, sign_in, sign_out
@@ -73,6 +76,7 @@ def create_application(settings: Settings) -> Litestar:
         async with open_runtime(settings) as runtime:
             application.state.runtime = runtime
             application.state.clock = runtime.clock
+            application.state.passwords = Passwords(load_or_calibrate(settings.home))
             yield
 
     return Litestar(
@@ -80,9 +84,8 @@ def create_application(settings: Settings) -> Litestar:
         lifespan=[open_database],
         state=State({"site": site, "clock": lambda: datetime.now(UTC)}, deep_copy=False),
         dependencies=DEPENDENCIES,
-        middleware=[Door()],
+        middleware=[Door(), DefineMiddleware(FormTokens, config=_csrf(site))],
         before_send=[finish_answer],
-        csrf_config=_csrf(site),
         exception_handlers={
             ViralError: answer_error,
             HTTPException: answer_error,

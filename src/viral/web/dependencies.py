@@ -11,9 +11,9 @@ from litestar.params import SkipValidation
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from viral.errors import NotSignedIn
-from viral.features.users import Identity
+from viral.features.users.sessions import Identity
 from viral.runtime import Runtime
-from viral.web.door import WebRequest
+from viral.web.requests import WebRequest
 
 Wired: TypeAlias = NamedDependency[SkipValidation[Runtime]]
 Person: TypeAlias = NamedDependency[SkipValidation[Identity]]

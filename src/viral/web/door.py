@@ -9,17 +9,16 @@ from urllib.parse import urlsplit
 
 import structlog
 from litestar import Request
-from litestar.connection import ASGIConnection
-from litestar.datastructures import FormMultiDict, MutableScopeHeaders, State
+from litestar.datastructures import FormMultiDict, MutableScopeHeaders
 from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException
 from litestar.handlers import BaseRouteHandler
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
-from viral.errors import NotAllowed, NotSignedIn
-from viral.features.users import Identity, identify
-from viral.runtime import Runtime
+from viral.errors import NotAllowed
+from viral.web.recognition import carries_key, recognise
+from viral.web.requests import SAFE_METHODS, Connection, WebRequest
 from viral.web.site import Site
 
 log = structlog.get_logger(__name__)
@@ -27,8 +26,6 @@ log = structlog.get_logger(__name__)
 # A route that says nothing is for signed-in people only.
 OPEN = {"door": "open"}
 EITHER = {"door": "either"}
-SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-
 POLICY = (
     "default-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none';"
     " object-src 'none'"
@@ -44,10 +41,6 @@ HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
 TWO_YEARS_S = 63_072_000
-
-# Sends who is signed in and the session's token; both None at an open door.
-WebRequest = Request[Identity | None, str | None, State]
-Connection = ASGIConnection[BaseRouteHandler, Identity | None, str | None, State]
 
 
 class Door(ASGIMiddleware):
@@ -69,8 +62,8 @@ class Door(ASGIMiddleware):
                 structlog.contextvars.bound_contextvars(request_id=request_id(scope))
             )
             if door != "open":
-                await _recognise(request, site, is_required=door != "either")
-            if request.method not in SAFE_METHODS:
+                await recognise(request, is_required=door != "either")
+            if request.method not in SAFE_METHODS and not carries_key(request):
                 form = await _read_form(request)
                 # Uploaded files of a request that is refused further in would stay open.
                 stack.push_async_callback(form.close)
@@ -82,6 +75,12 @@ def operators_only(connection: Connection, _: BaseRouteHandler) -> None:
     """Let in only those who may do to the installation what its command line may."""
     if connection.user is None or not connection.user.is_operator:
         raise NotAllowed("Only the operator of this installation may do this.")
+
+
+def admins_only(connection: Connection, _: BaseRouteHandler) -> None:
+    """Let in admins of the tenant, and keys of theirs with the scope `admin`."""
+    if connection.user is None or not connection.user.is_admin:
+        raise NotAllowed("Only an admin of this tenant may do this.")
 
 
 def request_id(scope: Scope) -> str:
@@ -153,18 +152,6 @@ def _refuse_foreign_origin(request: WebRequest) -> None:
             detail="The request comes from another site.",
             extra={"code": "foreign_origin", "hint": "Open the page here and try again."},
         )
-
-
-async def _recognise(request: WebRequest, site: Site, *, is_required: bool) -> None:
-    token = request.cookies.get(site.session_cookie)
-    if token:
-        runtime: Runtime = request.app.state.runtime
-        with contextlib.suppress(NotSignedIn):
-            async with runtime.app.session_without_tenant() as session:
-                request.scope["user"] = await identify(session, token)
-            request.scope["auth"] = token
-    if is_required and request.user is None:
-        raise NotSignedIn("You are not signed in.")
 
 
 async def _read_form(request: WebRequest) -> FormMultiDict:

@@ -14,17 +14,18 @@ from litestar.response import Redirect
 from sqlalchemy.exc import DBAPIError
 
 from viral.database.faults import sqlstate_of
-from viral.errors import ViralError
+from viral.errors import RateLimited, ViralError
 from viral.web.dashboard.flashes import back_home
 from viral.web.dashboard.rendering import render
 from viral.web.dashboard.views import ErrorPage, Flash, Page
-from viral.web.door import SAFE_METHODS, WebRequest, request_id
+from viral.web.door import request_id
+from viral.web.requests import SAFE_METHODS, WebRequest
 
 log = structlog.get_logger(__name__)
 
 PROBLEM_TYPE = "application/problem+json"
 # What a form can get wrong: the person stays at home and is told there.
-_FORM_FAULTS = frozenset({402, 404, 409, 413, 422})
+_FORM_FAULTS = frozenset({402, 404, 409, 413, 422, 429})
 
 # By status: code, sentence, what to do.
 _KNOWN = {
@@ -46,6 +47,7 @@ _TITLES = {
     404: "There is no such page",
     405: "That does not work here",
     413: "That is too large",
+    429: "That was too often",
     503: "The database does not answer",
 }
 
@@ -82,6 +84,13 @@ class _Fault:
 def answer_error(request: WebRequest, error: Exception) -> Response[bytes] | Response[str]:
     """Answer a failed request in the form its sender understands."""
     fault = _fault_of(request, error)
+    answer = _answer(request, fault)
+    if isinstance(error, RateLimited):
+        answer.headers["Retry-After"] = str(error.retry_after_s)
+    return answer
+
+
+def _answer(request: WebRequest, fault: _Fault) -> Response[bytes] | Response[str]:
     if _is_for_programs(request.url.path):
         return _problem(request, fault)
     if fault.status == HTTPStatus.UNAUTHORIZED:

@@ -8,12 +8,13 @@ from litestar.response import Redirect
 from litestar.template.base import csrf_token
 
 from viral.errors import LinkUsed
-from viral.features.users import SESSION_LIFETIME, end_session, open_session
+from viral.features.users.sessions import SESSION_LIFETIME, end_session, open_session
 from viral.web.dashboard.rendering import render
 from viral.web.dashboard.views import Page, SignInPage
 from viral.web.dependencies import Wired
-from viral.web.door import EITHER, WebRequest
+from viral.web.door import EITHER
 from viral.web.forms import Form
+from viral.web.requests import WebRequest
 from viral.web.site import Site
 
 

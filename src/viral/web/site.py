@@ -6,9 +6,15 @@ import base64
 import hashlib
 import hmac
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import TypeAlias
 from urllib.parse import urlsplit
 
+from viral.errors import BadSetting
+from viral.features.limits import Limits
 from viral.settings import Settings
+
+Network: TypeAlias = IPv4Network | IPv6Network
 
 LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -49,6 +55,8 @@ class Site:
     """How people reach this installation, and what their browsers keep for it."""
 
     hosts: frozenset[str]
+    proxies: tuple[Network, ...]
+    limits: Limits
     is_secure: bool
     seals: Seals
     session_cookie: str
@@ -69,12 +77,53 @@ def site_of(settings: Settings, pepper: bytes) -> Site:
     mark = seals.key("cookies").hex()[:8]
     return Site(
         hosts=LOCAL_HOSTS | ({public.hostname} if public.hostname else frozenset()),
+        proxies=_networks(settings.trusted_proxies),
+        limits=Limits(
+            address=settings.address_requests,
+            user=settings.user_requests,
+            tenant=settings.tenant_requests,
+            key=settings.key_requests,
+        ),
         is_secure=is_secure,
         seals=seals,
         session_cookie=f"{prefix}viral_session",
         flash_cookie=f"{prefix}viral_flash_{mark}",
         csrf_cookie=f"{prefix}viral_csrf_{mark}",
     )
+
+
+def address_of(peer: str, forwarded_for: str, proxies: tuple[Network, ...]) -> str:
+    """Tell where a request comes from: the last address that no trusted proxy vouches for.
+
+    `forwarded_for` is the header X-Forwarded-For, to which each proxy appends who spoke to it.
+    """
+    address = peer
+    for named in reversed(forwarded_for.split(",") if forwarded_for else []):
+        if not any(_is_in(address, network) for network in proxies):
+            break
+        address = named.strip()
+    try:
+        return str(ip_address(address))
+    except ValueError:
+        # What a proxy passed on from a caller may be anything.
+        return peer
+
+
+def _is_in(address: str, network: Network) -> bool:
+    try:
+        return ip_address(address) in network
+    except ValueError:
+        return False
+
+
+def _networks(text: str) -> tuple[Network, ...]:
+    try:
+        return tuple(ip_network(each.strip()) for each in text.split(",") if each.strip())
+    except ValueError as error:
+        raise BadSetting(
+            f"VIRAL_TRUSTED_PROXIES cannot be used: {error}.",
+            hint="Write networks, comma-separated: 10.0.0.0/8,::1.",
+        ) from error
 
 
 def _text(content: bytes) -> str:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from viral.database.lint.statements import Statement
 
 # Looked up before a tenant is known: by an unguessable hash, an event's number, the queue.
-_KEYED_BY_ID = frozenset({"job_queue", "sessions", "api_keys", "webhook_events"})
+_KEYED_BY_ID = frozenset({"job_queue", "sessions", "api_keys", "webhook_events", "invitations"})
 _UNIQUE: dict[int, str] = {
     grammar.CONSTR_PRIMARY: "primary key",
     grammar.CONSTR_UNIQUE: "unique key",

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 
 from viral.database.validate.access import CALLERS
 from viral.database.validate.findings import Finding
+from viral.schema.functions import FUNCTIONS, Function
 from viral.schema.security import APP, OWNERS, READONLY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-
-    from viral.schema.functions import Function
 
 _FOLDER = "viral.schema.functions"
 _FIXED_PATH = re.compile(r"\bSET\s+search_path\s*(=|\bTO\b)\s*(''|pg_catalog\b)", re.IGNORECASE)
@@ -49,13 +48,19 @@ def _declaration(function: Function) -> Iterator[Finding]:
             f"would run as {function.owner}",
             f"Only {' and '.join(OWNERS)} own things.",
         )
-    if not function.callers or set(function.callers) - CALLERS:
+    if set(function.callers) - CALLERS or not (function.callers or _is_part(function)):
         yield Finding(
             "function-callers",
             function.signature,
             f"may be called by {', '.join(function.callers) or 'nobody'}",
-            "Name the roles that call it, and never PUBLIC.",
+            "Name the roles that call it, and never PUBLIC; or call it in another function.",
         )
+
+
+def _is_part(function: Function) -> bool:
+    """Tell whether another function calls this one."""
+    call = f"viral.{function.name}("
+    return any(call in each.body for each in FUNCTIONS if each.name != function.name)
 
 
 def _file(function: Function) -> Iterator[Finding]:

@@ -17,7 +17,7 @@ from viral.features.sample.audience import SampleAudience
 from viral.features.sample.trends import SAMPLE_SOURCE, sample_trends
 from viral.features.tenants import create_tenant
 from viral.features.trends import TrendRow, import_trends
-from viral.features.users import add_member, ensure_operator
+from viral.features.users.members import add_member, ensure_operator
 from viral.schema.tenants import Tenant
 from viral.schema.vocabulary import PLATFORMS, Platform
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from viral.schema.security import APP, AUTH, MIGRATOR, OWNER, READONLY, SYSTEM, WORKER
+from viral.schema.security import APP, AUTH, MIGRATOR, OWNER, READONLY, SIGNIN, SYSTEM, WORKER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """One definer function in the schema `viral`; nobody but `callers` may execute it."""
+    """One definer function in the schema `viral`; nobody but `callers` may execute it.
+
+    Without callers it is a part of others, which run as its owner.
+    """
 
     name: str
     arguments: str
@@ -33,7 +36,8 @@ class Function:
         """Yield the SQL that makes the function and says who may call it."""
         yield self.body
         yield f"REVOKE ALL ON FUNCTION {self.signature} FROM PUBLIC"
-        yield f"GRANT EXECUTE ON FUNCTION {self.signature} TO {', '.join(self.callers)}"
+        if self.callers:
+            yield f"GRANT EXECUTE ON FUNCTION {self.signature} TO {', '.join(self.callers)}"
 
 
 FUNCTIONS = (
@@ -43,12 +47,40 @@ FUNCTIONS = (
     ),
     Function("take_quota", "uuid, integer, uuid", (APP,)),
     Function("refund_quota", "uuid, uuid, integer", (APP,)),
+    # How often: each caller has a pace.
+    Function("take_turn", "text, integer, interval", ()),
+    Function("limit_attempts", "text[], integer[], interval[]", (APP, SIGNIN)),
+    # Who: by the hash of a secret that only its holder has.
+    Function("enter_by_session", "bytea, interval, text, integer[]", (APP,)),
+    Function("enter_by_key", "bytea, text, integer[]", (APP,)),
     Function("open_session", "bytea, bytea, interval", (APP,)),
-    Function("session_identity", "bytea", (APP,)),
+    Function("my_sessions", "bytea", (APP,)),
+    Function("my_tenants", "bytea", (APP,)),
+    Function("switch_session", "bytea, bytea, uuid", (APP,)),
     Function("end_session", "bytea", (APP,)),
+    Function("end_sessions", "bytea", (APP,)),
+    Function("invitation_of", "bytea", (APP,)),
+    # What a member may do, with the hash of their own secret.
+    Function("acting_member", "bytea, boolean", ()),
+    Function("keep_an_admin", "", ()),
+    Function("invite", "bytea, uuid, text, text, bytea, interval", (APP,)),
+    Function("revoke_invitation", "bytea, uuid", (APP,)),
+    Function("change_role", "bytea, uuid, text", (APP,)),
+    Function("end_membership", "bytea, uuid", (APP,)),
+    Function("create_api_key", "bytea, uuid, text, text, bytea, jsonb, timestamptz", (APP,)),
+    Function("revoke_api_key", "bytea, uuid", (APP,)),
+    # Passwords and verified tokens: for a role that does nothing else.
+    Function("password_of", "text", (SIGNIN,)),
+    Function("begin_session", "uuid, uuid, uuid, bytea, interval", (SIGNIN,)),
+    Function("password_of_session", "bytea", (SIGNIN,)),
+    Function("replace_password", "uuid, text, text, bytea", (SIGNIN,)),
+    Function("register_invited", "bytea, uuid, text, text", (SIGNIN,)),
+    Function("accept_invitation", "bytea, uuid, uuid", (SIGNIN,)),
+    Function("enter_by_clerk", "text, text, uuid, bytea, timestamptz, text, integer[]", (SIGNIN,)),
     Function("heartbeat", "uuid", (WORKER,)),
     Function("claim_jobs", "uuid, integer", (WORKER,)),
     Function("finish_job", "uuid, uuid, integer, jsonb, text, timestamptz", (WORKER,)),
     Function("reap_jobs", "interval", (WORKER,)),
+    Function("prune_access", "", (WORKER,)),
     Function("make_partitions", "", (WORKER, MIGRATOR), owner=OWNER),
 )

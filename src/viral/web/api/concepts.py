@@ -21,7 +21,7 @@ from viral.features.scoring.predictions import reasons_of
 from viral.schema.content import Concept, Prediction
 from viral.schema.vocabulary import Platform, category_of
 from viral.web.dependencies import Person, Transaction, Wired
-from viral.web.door import WebRequest
+from viral.web.requests import WebRequest
 from viral.web.site import Site
 
 MOST_CONCEPTS = 100

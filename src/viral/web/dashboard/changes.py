@@ -18,8 +18,8 @@ from viral.web.dashboard.flashes import back_home
 from viral.web.dashboard.rendering import platform_name, points
 from viral.web.dashboard.views import AdjustmentRow, CritiqueRow, Flash, InsightRow
 from viral.web.dependencies import Person, Transaction, Wired
-from viral.web.door import WebRequest
 from viral.web.forms import Form
+from viral.web.requests import WebRequest
 
 
 class Gap(msgspec.Struct, frozen=True):

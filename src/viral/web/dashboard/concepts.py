@@ -20,8 +20,8 @@ from viral.web.dashboard.flashes import back_home
 from viral.web.dashboard.rendering import count
 from viral.web.dashboard.views import ConceptCard, Contribution, Flash, PlatformScore, Result
 from viral.web.dependencies import Person, Wired
-from viral.web.door import WebRequest
 from viral.web.forms import Form
+from viral.web.requests import WebRequest
 
 # The score and the day of the newest result, by concept and platform.
 Outcomes = Mapping[tuple[UUID, str], tuple[float, datetime]]

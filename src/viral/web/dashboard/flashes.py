@@ -9,7 +9,7 @@ from litestar import Response
 from litestar.response import Redirect
 
 from viral.web.dashboard.views import Flash
-from viral.web.door import WebRequest
+from viral.web.requests import WebRequest
 from viral.web.site import Site
 
 LIFETIME_S = 60

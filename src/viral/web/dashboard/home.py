@@ -13,7 +13,7 @@ from viral.features.generations.quota import quota_of
 from viral.features.performance.files import REQUIRED
 from viral.features.reflexion import status
 from viral.features.tenants import own_tenant
-from viral.features.users import Identity
+from viral.features.users.sessions import Identity
 from viral.schema.tenants import Tenant
 from viral.schema.vocabulary import CATEGORIES, PLATFORMS
 from viral.web.dashboard.changes import adjustment_row, critique_row, insight_row
@@ -23,7 +23,8 @@ from viral.web.dashboard.learning import learning_curve
 from viral.web.dashboard.rendering import platform_name, render, sentence
 from viral.web.dashboard.views import Accuracy, Choice, HomePage, Page, Quota, SignInPage
 from viral.web.dependencies import Wired
-from viral.web.door import EITHER, WebRequest
+from viral.web.door import EITHER
+from viral.web.requests import WebRequest
 from viral.web.sign_in import door_page
 
 CONCEPTS_SHOWN = 6

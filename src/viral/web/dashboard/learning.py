@@ -20,8 +20,8 @@ from viral.web.dashboard.flashes import back_home
 from viral.web.dashboard.rendering import count
 from viral.web.dashboard.views import CurvePoint, CurveRule, Flash, LearningCurve
 from viral.web.dependencies import Transaction, Wired
-from viral.web.door import WebRequest
 from viral.web.forms import Form
+from viral.web.requests import WebRequest
 from viral.web.uploads import LARGEST_BYTES, read_upload, take_in
 
 MOST_POINTS = 120

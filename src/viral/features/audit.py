@@ -1,0 +1,88 @@
+"""The audit log: who did what, when, from where; appended in the transaction of the deed itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from sqlalchemy import select
+
+from viral.schema.tenants import AuditEntry
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+    from uuid import UUID
+
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+Action = Literal[
+    "signed in",
+    "signed out",
+    "signed out everywhere",
+    "switched tenant",
+    "set password",
+    "invited",
+    "revoked invitation",
+    "joined",
+    "changed role",
+    "ended membership",
+    "made key",
+    "revoked key",
+    "changed plan",
+    "imported results",
+    "undid adjustment",
+    "refused webhook",
+    "refused job",
+    "cannot decrypt",
+]
+LONGEST_SUBJECT = 200
+
+
+async def note(
+    session: AsyncSession,
+    action: Action,
+    subject: object = "",
+    *,
+    tenant_id: UUID | None = None,
+    user_id: UUID | None = None,
+    address: str | None = None,
+    **details: str | int | None,
+) -> None:
+    """Append an entry; `details` are names and figures, never a secret, never content.
+
+    A tenant's session knows its tenant; the system role says whose log it is.
+    """
+    entry = AuditEntry(
+        user_id=user_id,
+        action=action,
+        subject=str(subject)[:LONGEST_SUBJECT],
+        details={name: value for name, value in details.items() if value is not None},
+        address=address,
+    )
+    if tenant_id is not None:
+        entry.tenant_id = tenant_id
+    session.add(entry)
+    await session.flush()
+
+
+async def list_entries(
+    session: AsyncSession,
+    *,
+    limit: int,
+    action: str | None = None,
+    since: datetime | None = None,
+    before: tuple[datetime, UUID] | None = None,
+) -> Sequence[AuditEntry]:
+    """List entries of the session's tenant, newest first, from `before` on."""
+    wanted = select(AuditEntry).order_by(AuditEntry.created_at.desc(), AuditEntry.id.desc())
+    if action is not None:
+        wanted = wanted.where(AuditEntry.action == action)
+    if since is not None:
+        wanted = wanted.where(AuditEntry.created_at >= since)
+    if before is not None:
+        moment, entry_id = before
+        wanted = wanted.where(
+            (AuditEntry.created_at < moment)
+            | (AuditEntry.created_at == moment) & (AuditEntry.id < entry_id)
+        )
+    return (await session.scalars(wanted.limit(limit))).all()

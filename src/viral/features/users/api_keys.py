@@ -1,0 +1,136 @@
+"""API keys: of a person, for a program; shown once, kept as a keyed hash."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets as random
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from sqlalchemy import func, select, type_coerce
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.orm import load_only
+from sqlalchemy.types import Integer
+
+from viral.database.engine import tenant_of
+from viral.errors import BadInput, NotFound
+from viral.features.users.sessions import identity_of
+from viral.schema.base import uuid7
+from viral.schema.tenants import ApiKey
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+    from uuid import UUID
+
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from viral.features.limits import Caller, Limits
+    from viral.features.users.sessions import Identity
+    from viral.schema.vocabulary import Scope
+
+PREFIX = "vd_live_"
+# As text: PREFIX and 8 characters that tell keys apart in a list, of 43 that hold 256 bits.
+_SHOWN = len(PREFIX) + 8
+LONGEST_NAME = 100
+_SHOWN_COLUMNS = (
+    ApiKey.id,
+    ApiKey.user_id,
+    ApiKey.name,
+    ApiKey.prefix,
+    ApiKey.scopes,
+    ApiKey.expires_at,
+    ApiKey.last_used_at,
+    ApiKey.revoked_at,
+    ApiKey.created_at,
+)
+
+
+def new_key() -> str:
+    """Make a key: 256 random bits after a prefix that scanners for leaked secrets know."""
+    return PREFIX + random.token_urlsafe(32)
+
+
+def key_hmac(key: str, pepper: bytes) -> bytes:
+    """Return what the database keeps of a key: HMAC-SHA-256 under the installation's pepper.
+
+    Found by an index: what a caller sends tells nothing about the HMAC that is compared.
+    """
+    return hmac.new(pepper, b"api key " + key.encode(), hashlib.sha256).digest()
+
+
+async def create_key(
+    session: AsyncSession,
+    credential: bytes,
+    *,
+    name: str,
+    scopes: Iterable[Scope],
+    expires_at: datetime | None,
+    now: datetime,
+    pepper: bytes,
+) -> tuple[UUID, str]:
+    """Make a key of the person behind a credential; return its id and, this once, itself."""
+    name = name.strip()
+    if not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
+        raise BadInput(
+            f"A key has a name of 1 to {LONGEST_NAME} characters.", hint="Name what will use it."
+        )
+    chosen = sorted(set(scopes))
+    if not chosen:
+        raise BadInput("A key that may do nothing is of no use.", hint="Choose read, write, admin.")
+    if expires_at is not None and expires_at <= now:
+        raise BadInput("The key would have expired already.", hint="Choose a later date.")
+    key, key_id = new_key(), uuid7()
+    await session.execute(
+        select(
+            func.viral.create_api_key(
+                credential,
+                key_id,
+                name,
+                key[:_SHOWN],
+                key_hmac(key, pepper),
+                type_coerce(chosen, JSONB),
+                expires_at,
+            )
+        )
+    )
+    return key_id, key
+
+
+async def list_keys(session: AsyncSession) -> Sequence[ApiKey]:
+    """List the tenant's keys that are not revoked, newest first; of each what may be shown."""
+    return (
+        await session.scalars(
+            select(ApiKey)
+            .options(load_only(*_SHOWN_COLUMNS, raiseload=True))
+            .where(ApiKey.tenant_id == tenant_of(session), ApiKey.revoked_at.is_(None))
+            .order_by(ApiKey.created_at.desc(), ApiKey.id)
+        )
+    ).all()
+
+
+async def revoke_key(session: AsyncSession, credential: bytes, key_id: UUID) -> None:
+    """Revoke a key: one's own, or as an admin."""
+    if not await session.scalar(select(func.viral.revoke_api_key(credential, key_id))):
+        raise NotFound(f"There is no key {key_id} that works.")
+
+
+async def identify_key(
+    session: AsyncSession, key: str, *, pepper: bytes, caller: Caller, limits: Limits
+) -> Identity:
+    """Tell who a key acts for; NotSignedIn when it is none, RateLimited when too often."""
+    credential = key_hmac(key, pepper)
+    allowed = [limits.address, limits.user, limits.tenant, limits.key]
+    row = (
+        await session.execute(
+            select("*").select_from(
+                func.viral.enter_by_key(
+                    credential, caller.bucket, type_coerce(allowed, ARRAY(Integer))
+                )
+            )
+        )
+    ).one_or_none()
+    identity = identity_of(row, credential)
+    assert row is not None
+    return replace(identity, key_id=row.key_id, scopes=frozenset(row.scopes))

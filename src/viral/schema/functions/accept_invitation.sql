@@ -1,0 +1,26 @@
+-- Make the person of an invitation a member: the tenant, or null when the invitation is spent or
+-- another person's. Who had left comes back with the role of the invitation.
+CREATE FUNCTION viral.accept_invitation(link_sha256 bytea, person uuid, new_membership uuid)
+RETURNS uuid
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = ''
+AS $$
+  WITH accepted AS (
+    UPDATE public.invitations AS i SET accepted_at = now()
+    FROM public.users AS u
+    WHERE i.token_sha256 = link_sha256 AND i.accepted_at IS NULL AND i.revoked_at IS NULL
+      AND i.expires_at > now() AND u.id = person AND u.email = i.email
+    RETURNING i.tenant_id, i.role
+  ), member AS (
+    INSERT INTO public.memberships AS m (tenant_id, id, user_id, role)
+    SELECT a.tenant_id, new_membership, person, a.role FROM accepted AS a
+    ON CONFLICT (tenant_id, user_id) DO UPDATE
+      SET ended_at = NULL,
+          role = CASE WHEN m.ended_at IS NULL AND m.role = 'ADMIN' THEN m.role
+                      ELSE excluded.role END
+    RETURNING m.tenant_id
+  ), home AS (
+    UPDATE public.users AS u SET tenant_id = member.tenant_id
+    FROM member WHERE u.id = person AND u.tenant_id IS NULL
+  )
+  SELECT member.tenant_id FROM member
+$$
