@@ -1,0 +1,1 @@
+"""Services outside, as real servers on this machine."""
