@@ -96,6 +96,18 @@ async def module_database(cluster: Cluster) -> AsyncIterator[str]:
 
 
 @pytest.fixture
+async def emptied_database(cluster: Cluster, module_database: str) -> AsyncIterator[str]:
+    """Give the module's database, and take people, tenants and counts out of it afterwards."""
+    yield module_database
+    await cluster.execute_as_admin(
+        module_database,
+        "DELETE FROM tenants",
+        "DELETE FROM users",
+        "DELETE FROM viral.rate_limits",
+    )
+
+
+@pytest.fixture
 async def app(cluster: Cluster, database_name: str) -> AsyncIterator[Database]:
     """Open the database as the app's role."""
     database = cluster.database("viral_app", database_name)
@@ -107,6 +119,14 @@ async def app(cluster: Cluster, database_name: str) -> AsyncIterator[Database]:
 async def system(cluster: Cluster, database_name: str) -> AsyncIterator[Database]:
     """Open the database as the role of system jobs and operator commands."""
     database = cluster.database("viral_system", database_name)
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def signin(cluster: Cluster, database_name: str) -> AsyncIterator[Database]:
+    """Open the database as the role that checks passwords."""
+    database = cluster.database("viral_signin", database_name)
     yield database
     await database.close()
 

@@ -7,17 +7,23 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from viral.adapters.clerk.people import ClerkApi
+from viral.adapters.clerk.tokens import ClerkTokens
 from viral.adapters.offline_critic import OfflineCritic
 from viral.adapters.offline_writer import OfflineWriter
+from viral.adapters.outgoing import Outgoing
+from viral.adapters.stripe import Stripe, parse_prices
 from viral.database import migrate
 from viral.database.encryption.keys import KeyFile, KeyRing, parse_keys
 from viral.database.engine import Database
 from viral.database.secrets import Secrets
 from viral.database.urls import ServerUrl, parse_url
 from viral.errors import BadSetting, MigrationsPending, ServerRefused
+from viral.features.erasure import apply_tombstones
 from viral.features.scoring.effects import word_hasher
 from viral.postgres.bootstrap import DATABASE, bootstrap
 from viral.postgres.server import Server
+from viral.settings import listed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -40,6 +46,15 @@ class Urls:
 
 
 @dataclass(frozen=True, slots=True)
+class Vendors:
+    """The services outside that a key of the operator's switches on; None is off."""
+
+    clerk_tokens: ClerkTokens | None
+    clerk_api: ClerkApi | None
+    stripe: Stripe | None
+
+
+@dataclass(frozen=True, slots=True)
 class Runtime:
     """What a command, the web server and the worker work with."""
 
@@ -48,10 +63,12 @@ class Runtime:
     field_keys: KeyRing
     urls: Urls
     app: Database
+    signin: Database
     system: Database
     worker: Database
     writer: Writer
     critic: Critic
+    vendors: Vendors
     clock: Callable[[], datetime]
 
     @property
@@ -146,15 +163,24 @@ async def prepare_server(settings: Settings) -> list[str]:
 async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
     """Wire everything for a database whose schema is up to date."""
     keys = field_keys(settings)
+
+    def clock() -> datetime:
+        return datetime.now(UTC)
+
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(running_server(settings))
         secrets = Secrets.load_or_create(settings.home)
         urls = urls_of(settings)
         await _refuse_old_schema(settings, secrets)
+        # A backup may have brought back who was erased: gone again before anybody is served.
+        await apply_tombstones(migrator_url(settings, secrets), settings.home)
+        vendors = await stack.enter_async_context(_vendors(settings, clock))
         databases = {}
-        for role in ("viral_app", "viral_system", "viral_worker"):
+        for role in ("viral_app", "viral_signin", "viral_system", "viral_worker"):
             url = urls.app if role == "viral_app" else urls.for_role(role, secrets)
-            databases[role] = Database(url, context_key=secrets.context_key, field_keys=keys)
+            databases[role] = Database(
+                url, context_key=lambda: secrets.context_key, field_keys=keys
+            )
             stack.push_async_callback(databases[role].close)
         yield Runtime(
             settings=settings,
@@ -162,12 +188,68 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
             field_keys=keys,
             urls=urls,
             app=databases["viral_app"],
+            signin=databases["viral_signin"],
             system=databases["viral_system"],
             worker=databases["viral_worker"],
             writer=OfflineWriter(),
             critic=OfflineCritic(),
-            clock=lambda: datetime.now(UTC),
+            vendors=vendors,
+            clock=clock,
         )
+
+
+@asynccontextmanager
+async def _vendors(settings: Settings, clock: Callable[[], datetime]) -> AsyncIterator[Vendors]:
+    """Wire the adapters that the settings hold keys for; without any nothing is loaded."""
+    if not (settings.clerk_issuer or settings.clerk_secret_key or settings.stripe_api_key):
+        yield Vendors(None, None, None)
+        return
+    places = (settings.clerk_issuer, settings.clerk_api_url, settings.stripe_api_url)
+    outgoing = Outgoing(vendors=[each for each in places if each])
+    try:
+        yield Vendors(
+            _clerk_tokens(settings, outgoing, clock),
+            _clerk_api(settings, outgoing),
+            _stripe(settings, outgoing),
+        )
+    finally:
+        await outgoing.close()
+
+
+def _clerk_tokens(
+    settings: Settings, outgoing: Outgoing, clock: Callable[[], datetime]
+) -> ClerkTokens | None:
+    if settings.clerk_issuer is None:
+        return None
+    return ClerkTokens(
+        settings.clerk_issuer.rstrip("/"),
+        authorized_parties=listed(settings.clerk_authorized_parties),
+        jwt_key_pem=settings.clerk_jwt_key,
+        outgoing=outgoing,
+        clock=clock,
+    )
+
+
+def _clerk_api(settings: Settings, outgoing: Outgoing) -> ClerkApi | None:
+    if settings.clerk_secret_key is None:
+        return None
+    return ClerkApi(
+        settings.clerk_api_url,
+        secret_key=settings.clerk_secret_key.get_secret_value(),
+        outgoing=outgoing,
+    )
+
+
+def _stripe(settings: Settings, outgoing: Outgoing) -> Stripe | None:
+    if settings.stripe_api_key is None:
+        return None
+    return Stripe(
+        settings.stripe_api_url,
+        api_key=settings.stripe_api_key.get_secret_value(),
+        api_version=settings.stripe_api_version,
+        prices=parse_prices(settings.stripe_prices),
+        outgoing=outgoing,
+    )
 
 
 async def _refuse_old_schema(settings: Settings, secrets: Secrets) -> None:

@@ -156,6 +156,11 @@ class Settings(BaseSettings):
         return self.ci.lower() not in {"", "0", "false", "no"}
 
 
+def listed(text: str) -> list[str]:
+    """Read a setting of several values, comma-separated."""
+    return [each.strip() for each in text.split(",") if each.strip()]
+
+
 def load_settings() -> Settings:
     """Read the environment and `.env` files; a wrong value is named with its variable."""
     try:

@@ -71,7 +71,9 @@ async def test_c03_a_key_is_changed_and_the_former_one_goes(
     assert (refused.code, f"{old} is the primary key" in refused.err) == (1, True)
     assert {"primary": made, "values": 2, "unreadable": []} == rotated.document
     assert made != old
-    rows = [(row["id"], row["state"], row["social_accounts"]) for row in status.document]
+    rows = [
+        (row["id"], row["state"], row["social_accounts"]) for row in status.document["field_keys"]
+    ]
     assert [(made, "primary", 2), (old, "readable", 0)] == rows[:2]
     assert (retired.code, retired.out) == (0, f"The key {old} is gone.\n")
     vault = cluster.database("viral_app", database_name, keys)
@@ -109,10 +111,10 @@ async def test_c05_keys_of_the_environment_are_used_and_changed_by_a_person(shel
         shell.viral, "keys", "retire", "0000000a", VIRAL_FIELD_KEYS=both
     )
 
-    states = [(row["id"], row["state"]) for row in status.document]
+    states = [(row["id"], row["state"]) for row in status.document["field_keys"]]
     assert [("0000000b", "primary"), ("0000000a", "readable")] == states[:2]
     assert {"missing"} == {state for _, state in states[2:]}
-    assert "primary" in {row["state"] for row in unset.document}
+    assert "primary" in {row["state"] for row in unset.document["field_keys"]}
     assert "take it out of VIRAL_FIELD_KEYS" in retired.out
     assert A_KEY not in status.out + retired.out
 

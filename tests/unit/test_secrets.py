@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from viral.database.secrets import ROLES, Secrets
+from viral.database.secrets import ROLES, ContextKey, ContextKeys, Secrets
 from viral.errors import BadSetting, NotFound
 
 
@@ -30,7 +31,7 @@ def test_the_keys_have_32_bytes_and_differ(tmp_path: Path) -> None:
     keys = {secrets.context_key, secrets.word_key, secrets.pepper}
 
     assert [len(key) for key in keys] == [32, 32, 32]
-    assert secrets.context_key_id == 1
+    assert secrets.context.current.id == 1
 
 
 def test_the_file_is_found_again(tmp_path: Path) -> None:
@@ -62,6 +63,10 @@ def test_a_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
     assert f"chmod 600 {path}" in caught.value.hint
 
 
+A_KEY = "ab" * 32
+NO_NUMBER = '"former_context_key_id": "1",'
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -73,6 +78,11 @@ def test_a_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
         lambda text: text.replace('"pepper": "', '"pepper": "zz'),
         lambda text: text.replace('"context_key_id": 1', '"context_key_id": "1"'),
         lambda text: text.replace('"viral_app": "', '"viral_app": 1, "x": "'),
+        lambda text: text.replace("{", f'{{"coming_context_key": "{A_KEY}",', 1),
+        lambda text: text.replace(
+            "{", '{"coming_context_key": "x", "coming_context_key_id": 2,', 1
+        ),
+        lambda text: text.replace("{", f'{{"former_context_key": "{A_KEY}",' + NO_NUMBER, 1),
     ],
 )
 def test_a_damaged_file_is_refused_and_kept(tmp_path: Path, damage: Callable[[str], str]) -> None:
@@ -89,6 +99,7 @@ def test_a_damaged_file_is_refused_and_kept(tmp_path: Path, damage: Callable[[st
 
 def test_no_secret_reaches_repr_or_an_error(tmp_path: Path) -> None:
     secrets = Secrets.load_or_create(tmp_path)
+    context_key = secrets.context_key.hex()
     path = tmp_path / "secrets.json"
     path.write_text(path.read_text()[:-5])
 
@@ -97,7 +108,7 @@ def test_no_secret_reaches_repr_or_an_error(tmp_path: Path) -> None:
 
     shown = f"{secrets!r} {secrets} {caught.value!r} {caught.value.__cause__!r}"
     assert secrets.password("viral_app") not in shown
-    assert secrets.context_key.hex() not in shown
+    assert context_key not in shown
     assert caught.value.__suppress_context__
 
 
@@ -148,3 +159,58 @@ def test_processes_that_begin_at_once_get_the_same_secrets(tmp_path: Path) -> No
         passwords = set(pool.map(_app_password, homes))
 
     assert passwords == {_app_password(homes[0])}
+
+
+A_COMING_KEY = ContextKey(2, b"k" * 32)
+
+
+def _with_another(keys: ContextKeys) -> ContextKeys:
+    return ContextKeys(keys.current, coming=A_COMING_KEY)
+
+
+def test_a_change_of_the_context_keys_is_seen_by_those_who_loaded_before(tmp_path: Path) -> None:
+    ours = Secrets.load_or_create(tmp_path)
+    theirs = Secrets.load(tmp_path)
+    unchanged = json.loads((tmp_path / "secrets.json").read_text())
+
+    made = ours.change_context(_with_another)
+
+    assert made == ours.context == theirs.context == Secrets.load(tmp_path).context
+    assert A_COMING_KEY == made.coming
+    ours.change_context(lambda keys: ContextKeys(keys.current))
+    assert unchanged == json.loads((tmp_path / "secrets.json").read_text())
+
+
+def test_a_change_of_the_context_keys_leaves_the_file_private_and_its_owners(
+    tmp_path: Path,
+) -> None:
+    secrets = Secrets.load_or_create(tmp_path)
+    path = tmp_path / "secrets.json"
+    owner = (12_345, 12_346) if os.geteuid() == 0 else (os.getuid(), os.getgid())
+    os.chown(path, *owner)
+
+    keys = secrets.change_context(_with_another)
+
+    found = path.stat()
+    assert (0o600, owner) == (stat.S_IMODE(found.st_mode), (found.st_uid, found.st_gid))
+    assert {path.name, f"{path.name}.lock"} == {each.name for each in tmp_path.iterdir()}
+    assert repr(A_COMING_KEY.material) not in f"{secrets!r} {keys!r} {keys.coming!r}"
+
+
+def _count_up(home: Path) -> None:
+    def with_next(keys: ContextKeys) -> ContextKeys:
+        number = (keys.coming or keys.current).id + 1
+        return ContextKeys(keys.current, coming=ContextKey(number, b"k" * 32))
+
+    Secrets.load(home).change_context(with_next)
+
+
+def test_changes_of_several_processes_follow_one_another(tmp_path: Path) -> None:
+    Secrets.load_or_create(tmp_path)
+
+    with ProcessPoolExecutor(4, mp_context=get_context("forkserver")) as pool:
+        list(pool.map(_count_up, [tmp_path] * 40))
+
+    coming = Secrets.load(tmp_path).context.coming
+    assert coming is not None
+    assert 1 + 40 == coming.id

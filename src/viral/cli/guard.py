@@ -31,18 +31,27 @@ def refuse_production(settings: Settings, url: ServerUrl, *, what: str) -> None:
         )
 
 
-def require_name(settings: Settings, name: str, typed: str | None, *, what: str) -> None:
-    """Have the name of the database typed: by a person at a terminal, or in --confirm."""
+def require_name(
+    settings: Settings,
+    name: str,
+    typed: str | None,
+    *,
+    what: str,
+    thing: str = "database",
+    loss: str | None = None,
+) -> None:
+    """Have the name of the thing typed: by a person at a terminal, or in --confirm."""
     if typed is None:
         if settings.is_ci or not sys.stdin.isatty():
             raise NotConfirmed(
-                f"{what} needs the name of the database, and nobody is there to type it.",
+                f"{what} needs the name of the {thing}, and nobody is there to type it.",
                 hint=f"If you mean it: --confirm {name}",
             )
-        err.print(f"{what}: everything in the database {name} will be gone.", style="bold red")
+        loss = loss or f"everything in the {thing} {name} will be gone"
+        err.print(f"{what}: {loss}.", style="bold red", markup=False)
         typed = typer.prompt("Type its name to go on", err=True)
     if typed != name:
-        raise NotConfirmed(f"{typed!r} is not the name of the database: nothing was changed.")
+        raise NotConfirmed(f"{typed!r} is not the name of the {thing}: nothing was changed.")
 
 
 def restore_point(settings: Settings, url: ServerUrl, *, is_wanted: bool) -> RestorePoint | None:

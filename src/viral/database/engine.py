@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -30,7 +31,7 @@ from viral.errors import PowerfulRole, TenantContextMissing, ViralError
 from viral.schema.base import TenantOwned
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from sqlalchemy import Connection
     from sqlalchemy.engine import ExceptionContext
@@ -65,11 +66,16 @@ class Database:
 
     `tenant_session` for rows of one tenant; `session` for the tenant that the task has named;
     `session_without_tenant` for functions and tables that ask for none. Without `field_keys` the
-    encrypted fields stay closed.
+    encrypted fields stay closed. Where `context_key` is a function, each transaction asks it for
+    the key in force.
     """
 
     def __init__(
-        self, url: ServerUrl, *, context_key: bytes, field_keys: KeyRing | None = None
+        self,
+        url: ServerUrl,
+        *,
+        context_key: bytes | Callable[[], bytes],
+        field_keys: KeyRing | None = None,
     ) -> None:
         self.url = url
         self._context_key = context_key
@@ -99,10 +105,8 @@ class Database:
     async def tenant_session(self, tenant_id: UUID | str) -> AsyncIterator[AsyncSession]:
         """Open a transaction of one tenant: committed at the end, rolled back on an error."""
         tenant = parse_tenant_id(tenant_id)
-        info: dict[str, object] = {
-            "tenant_id": tenant,
-            "context": context_token(self._context_key, tenant),
-        }
+        # Derived when the transaction begins: the wait for a connection may outlast a key.
+        info = {"tenant_id": tenant, "context": partial(self._token, tenant)}
         async with self._begin(info) as session:
             yield session
 
@@ -115,11 +119,11 @@ class Database:
     @asynccontextmanager
     async def session_without_tenant(self) -> AsyncIterator[AsyncSession]:
         """Open a transaction in which every row of a tenant is out of reach (VT001)."""
-        async with self._begin({"context": WITHOUT_TENANT}) as session:
+        async with self._begin({"context": lambda: WITHOUT_TENANT}) as session:
             yield session
 
     @asynccontextmanager
-    async def _begin(self, info: dict[str, object]) -> AsyncIterator[AsyncSession]:
+    async def _begin(self, info: Mapping[str, object]) -> AsyncIterator[AsyncSession]:
         async with (
             AsyncSession(
                 self._engine,
@@ -132,6 +136,10 @@ class Database:
             with connecting(self.url):
                 await session.connection()
             yield session
+
+    def _token(self, tenant_id: UUID) -> str:
+        key = self._context_key
+        return context_token(key() if callable(key) else key, tenant_id)
 
     def _translate(self, context: ExceptionContext) -> None:
         error = context.original_exception
@@ -190,7 +198,7 @@ def _allow_pool(adapted: object, _entry: ConnectionPoolEntry) -> None:
 def _bind_context(session: Session, _transaction: SessionTransaction, conn: Connection) -> None:
     driver = _driver(conn)
     if not driver.is_in_transaction():
-        driver.context = session.info["context"]
+        driver.context = session.info["context"]()
 
 
 @event.listens_for(TenantSession, "before_flush")

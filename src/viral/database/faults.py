@@ -88,7 +88,7 @@ def isolation_error(state: str | None) -> ViralError | None:
     if state == "VT002":
         return TenantContextUnknown(
             "The tenant context is not one of this installation.",
-            hint="The tenant is erased, or the context key belongs to another installation.",
+            hint="The tenant is erased, or the context key is retired, or another installation's.",
         )
     if state == "VT003":
         return NotAllowed("Only an admin of the tenant may do this.")

@@ -6,13 +6,14 @@ import json
 import os
 import secrets
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from fcntl import LOCK_EX, flock
 from typing import TYPE_CHECKING
 
 from viral.errors import BadSetting, NotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 ROLES = (
@@ -27,21 +28,45 @@ ROLES = (
 )
 KEY_BYTES = 32
 FILE_NAME = "secrets.json"
+# Before `context_key` and `context_key_id`, in the order of the fields of ContextKeys.
+_CONTEXT = ("", "coming_", "former_")
+
+
+@dataclass(frozen=True, slots=True)
+class ContextKey:
+    """What tenants' tokens are derived with; `id` stands beside each token's hash."""
+
+    id: int
+    material: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ContextKeys:
+    """The context key in force; during a change also the one that comes, or the one that was."""
+
+    current: ContextKey
+    coming: ContextKey | None = None
+    former: ContextKey | None = None
 
 
 class Secrets:
     """What one installation must keep to itself; printing it shows nothing.
 
-    Fields of the file that this version does not know are kept when the file is written again.
+    The context keys are those of the file at the moment of asking: another process may change them.
+    All else is as it was loaded. Fields of the file that this version does not know are kept when
+    the file is written again.
     """
 
-    __slots__ = ("_fields", "_passwords", "context_key", "context_key_id", "pepper", "word_key")
+    __slots__ = ("_context", "_fields", "_passwords", "_path", "_seen", "pepper", "word_key")
 
-    def __init__(self, fields: dict[str, object]) -> None:
+    def __init__(
+        self, path: Path, fields: dict[str, object], *, seen: tuple[int, int, int]
+    ) -> None:
+        self._path = path
+        self._seen = seen
         self._fields = fields
         self._passwords = _passwords_in(fields)
-        self.context_key = _key_in(fields, "context_key")
-        self.context_key_id = _number_in(fields, "context_key_id")
+        self._context = _context_in(fields)
         self.word_key = _key_in(fields, "word_key")
         self.pepper = _key_in(fields, "pepper")
 
@@ -52,7 +77,7 @@ class Secrets:
     def load(cls, home: Path) -> Secrets:
         """Read the file of an installation; refuse one that others can read."""
         with explained(home / FILE_NAME):
-            return _parse(home / FILE_NAME, read_private(home / FILE_NAME))
+            return _read(home / FILE_NAME)
 
     @classmethod
     def load_or_create(cls, home: Path) -> Secrets:
@@ -60,8 +85,33 @@ class Secrets:
         with explained(home / FILE_NAME):
             if not home.is_dir():
                 home.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with locked(home / f"{FILE_NAME}.lock"):
+            with locked(_lock_of(home / FILE_NAME)):
                 return _load_or_create(home / FILE_NAME)
+
+    @property
+    def context(self) -> ContextKeys:
+        """The context keys, of one read of the file."""
+        with explained(self._path):
+            if (seen := _identity(self._path)) != self._seen:
+                self._context, self._seen = _read(self._path).context, seen
+        return self._context
+
+    @property
+    def context_key(self) -> bytes:
+        """The bytes of the context key in force."""
+        return self.context.current.material
+
+    def change_context(self, change: Callable[[ContextKeys], ContextKeys]) -> ContextKeys:
+        """Put into the file what `change` makes of the context keys there; return what it made.
+
+        It is on the disk when this returns. Of two processes one waits for the other.
+        """
+        with explained(self._path), locked(_lock_of(self._path)):
+            found = _read(self._path)
+            keys = change(found.context)
+            if keys != found.context:
+                _save(self._path, _with_context(found._fields, keys))
+        return keys
 
     def password(self, role: str) -> str:
         """Give the password of a database role."""
@@ -103,18 +153,20 @@ def sync_folder(folder: Path) -> None:
 
 def _load_or_create(path: Path) -> Secrets:
     try:
-        text = read_private(path)
+        found = _read(path)
     except FileNotFoundError:
-        fields: dict[str, object] = {
-            "passwords": {role: _new_password() for role in ROLES},
-            "context_key": secrets.token_hex(KEY_BYTES),
-            "context_key_id": 1,
-            "word_key": secrets.token_hex(KEY_BYTES),
-            "pepper": secrets.token_hex(KEY_BYTES),
-        }
-        _save(path, fields)
-        return Secrets(fields)
-    return _with_all_roles(path, _parse(path, text))
+        _save(
+            path,
+            {
+                "passwords": {role: _new_password() for role in ROLES},
+                "context_key": secrets.token_hex(KEY_BYTES),
+                "context_key_id": 1,
+                "word_key": secrets.token_hex(KEY_BYTES),
+                "pepper": secrets.token_hex(KEY_BYTES),
+            },
+        )
+        return _read(path)
+    return _with_all_roles(path, found)
 
 
 def _with_all_roles(path: Path, found: Secrets) -> Secrets:
@@ -124,13 +176,17 @@ def _with_all_roles(path: Path, found: Secrets) -> Secrets:
     if not missing:
         return found
     passwords = known | {role: _new_password() for role in missing}
-    fields = found._fields | {"passwords": passwords}
-    _save(path, fields)
-    return Secrets(fields)
+    _save(path, found._fields | {"passwords": passwords})
+    return _read(path)
 
 
 def _save(path: Path, fields: dict[str, object]) -> None:
-    write_private(path, json.dumps(fields, indent=2) + "\n")
+    owner = None
+    if os.geteuid() == 0 and path.exists():
+        # What the product runs as has to read it, whoever is at work here.
+        former = path.stat()
+        owner = (former.st_uid, former.st_gid)
+    write_private(path, json.dumps(fields, indent=2) + "\n", owner=owner)
 
 
 def _new_password() -> str:
@@ -148,9 +204,22 @@ def read_private(path: Path) -> str:
         return file.read()
 
 
-def _parse(path: Path, text: str) -> Secrets:
+def _identity(path: Path) -> tuple[int, int, int]:
+    # The file is replaced and never edited: another inode, or at least another time.
+    found = path.stat()
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def _lock_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.lock")
+
+
+def _read(path: Path) -> Secrets:
+    # Before the text: what is replaced in between is then read again.
+    seen = _identity(path)
+    text = read_private(path)
     try:
-        return Secrets(json.loads(text))
+        return Secrets(path, json.loads(text), seen=seen)
     except (KeyError, TypeError, ValueError):
         # The cause is left out: a JSON error carries the whole text, and with it the secrets.
         raise BadSetting(
@@ -175,11 +244,31 @@ def _key_in(fields: dict[str, object], name: str) -> bytes:
     return bytes.fromhex(text)
 
 
-def _number_in(fields: dict[str, object], name: str) -> int:
-    number = fields[name]
+def _context_in(fields: dict[str, object]) -> ContextKeys:
+    current, coming, former = (_context_key_in(fields, prefix) for prefix in _CONTEXT)
+    if current is None:
+        raise TypeError("context_key")
+    return ContextKeys(current, coming, former)
+
+
+def _context_key_in(fields: dict[str, object], prefix: str) -> ContextKey | None:
+    name = f"{prefix}context_key"
+    if name not in fields:
+        return None
+    number = fields[f"{name}_id"]
     if not isinstance(number, int):
         raise TypeError(name)
-    return number
+    return ContextKey(number, _key_in(fields, name))
+
+
+def _with_context(fields: dict[str, object], keys: ContextKeys) -> dict[str, object]:
+    names = {f"{prefix}context_key{suffix}" for prefix in _CONTEXT for suffix in ("", "_id")}
+    written = {name: value for name, value in fields.items() if name not in names}
+    for prefix, key in zip(_CONTEXT, (keys.current, keys.coming, keys.former), strict=True):
+        if key is not None:
+            written[f"{prefix}context_key"] = key.material.hex()
+            written[f"{prefix}context_key_id"] = key.id
+    return written
 
 
 @contextmanager

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from sqlalchemy import select
+from sqlalchemy import insert, select
 
+from viral.database.engine import tenant_of
+from viral.schema.base import uuid7
 from viral.schema.tenants import AuditEntry
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ Action = Literal[
     "signed in",
     "signed out",
     "signed out everywhere",
+    "made sign-in link",
     "switched tenant",
     "set password",
     "invited",
@@ -28,6 +31,8 @@ Action = Literal[
     "ended membership",
     "made key",
     "revoked key",
+    "renamed tenant",
+    "opened billing",
     "changed plan",
     "imported results",
     "undid adjustment",
@@ -52,17 +57,19 @@ async def note(
 
     A tenant's session knows its tenant; the system role says whose log it is.
     """
-    entry = AuditEntry(
-        user_id=user_id,
-        action=action,
-        subject=str(subject)[:LONGEST_SUBJECT],
-        details={name: value for name, value in details.items() if value is not None},
-        address=address,
+    # A statement, not a row of the session's: that would read back when it was made, and the
+    # system role may append but not read.
+    await session.execute(
+        insert(AuditEntry).values(
+            id=uuid7(),
+            tenant_id=tenant_of(session) if tenant_id is None else tenant_id,
+            user_id=user_id,
+            action=action,
+            subject=str(subject)[:LONGEST_SUBJECT],
+            details={name: value for name, value in details.items() if value is not None},
+            address=address,
+        )
     )
-    if tenant_id is not None:
-        entry.tenant_id = tenant_id
-    session.add(entry)
-    await session.flush()
 
 
 async def list_entries(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from dataclasses import dataclass
+from ipaddress import IPv4Address, ip_address, ip_network
 from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select, type_coerce
@@ -49,7 +50,18 @@ class Attempts:
 
 def caller_at(address: str, pepper: bytes) -> Caller:
     """Name the bucket of an address: its HMAC-SHA-256 under the installation's pepper."""
-    return Caller(address, hidden(f"address {address}", pepper))
+    return Caller(address, hidden(f"address {_counted(address)}", pepper))
+
+
+def _counted(address: str) -> str:
+    """Give what is counted as one: a home has 2^64 addresses of IPv6 to choose from."""
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(found, IPv4Address):
+        return str(found)
+    return str(found.ipv4_mapped or ip_network((found, 64), strict=False))
 
 
 def hidden(name: str, pepper: bytes) -> str:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from viral.database.secrets import Secrets
 
+LONGEST_NAME = 200
+
 
 async def create_tenant(
     session: AsyncSession,
@@ -31,27 +33,17 @@ async def create_tenant(
     is_demo: bool = False,
     secrets: Secrets,
 ) -> UUID:
-    """Make a tenant together with its context token; a slug is taken once."""
+    """Make a tenant together with its context token; a slug is taken once.
+
+    Until the session commits, no other context key comes into force.
+    """
     if tier not in MONTHLY_QUOTA:
         raise BadInput(f"{tier!r} is not a plan.", hint=f"Choose {', '.join(MONTHLY_QUOTA)}.")
-    tenant_id = uuid7()
-    token = context_token(secrets.context_key, tenant_id)
+    about = (slug, name or slug, tier, MONTHLY_QUOTA[tier], is_demo)
+    tenant_id = None
     try:
-        async with session.begin_nested():
-            await session.execute(
-                select(
-                    func.viral.create_tenant(
-                        tenant_id,
-                        slug,
-                        name or slug,
-                        tier,
-                        MONTHLY_QUOTA[tier],
-                        is_demo,
-                        token_hash(token),
-                        secrets.context_key_id,
-                    )
-                )
-            )
+        while tenant_id is None:
+            tenant_id = await _insert_tenant(session, about, secrets=secrets)
     except DBAPIError as error:
         if is_unique_violation(error):
             raise AlreadyExists(
@@ -66,9 +58,41 @@ async def create_tenant(
     return tenant_id
 
 
+async def _insert_tenant(
+    session: AsyncSession, about: tuple[str, str, str, int, bool], *, secrets: Secrets
+) -> UUID | None:
+    """Insert a tenant and its token; None where the context key changed before they were there."""
+    tenant_id = uuid7()
+    key = secrets.context.current
+    token = context_token(key.material, tenant_id)
+    async with session.begin_nested() as savepoint:
+        await session.execute(
+            select(func.viral.create_tenant(tenant_id, *about, token_hash(token), key.id))
+        )
+        # The key changes only while nobody writes tokens (`database/context_keys.py`): this one
+        # stays in force from here to the commit, if it still is.
+        if secrets.context.current == key:
+            return tenant_id
+        await savepoint.rollback()
+    return None
+
+
 async def own_tenant(session: AsyncSession) -> Tenant:
     """Return the tenant that a session is open for."""
     return (await session.scalars(select(Tenant))).one()
+
+
+async def rename_tenant(session: AsyncSession, name: str) -> Tenant:
+    """Give the session's tenant another name."""
+    name = name.strip()
+    if not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
+        raise BadInput(
+            f"A tenant has a name of 1 to {LONGEST_NAME} characters.", hint="Write it in one line."
+        )
+    tenant = await own_tenant(session)
+    tenant.name = name
+    await session.flush()
+    return tenant
 
 
 async def list_tenants(session: AsyncSession) -> list[Tenant]:

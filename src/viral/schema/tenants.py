@@ -323,8 +323,10 @@ class ApiKey(Identified, Created, Base):
             for role in (APP, READONLY)
         ),
         Grant(AUTH, "SELECT", "INSERT", "UPDATE"),
-        Grant(SYSTEM, "SELECT", columns=("id", "last_used_at")),
-        Grant(SYSTEM, "UPDATE", columns=("last_used_at",)),
+        Grant(
+            SYSTEM, "SELECT", columns=("id", "tenant_id", "user_id", "last_used_at", "revoked_at")
+        ),
+        Grant(SYSTEM, "UPDATE", columns=("last_used_at", "revoked_at")),
     )
 
 

@@ -147,17 +147,19 @@ class Target:
         made = await insert_rows(executor, Tenant, rows, report)
         names = ("token_sha256", "tenant_id", "key_id")
         ids = [row.values["id"] for row in rows if isinstance(row.values["id"], UUID)]
-        contexts = [
-            (self._token_hash(tenant_id), tenant_id, self._secrets.context_key_id)
-            for tenant_id in ids
-        ]
         statement = bulk_insert(TenantContext, names).on_conflict_do_nothing()
-        await executor.execute(statement, as_arrays(contexts, names))
+        key = None
+        # The key changes only while nobody writes tokens (`database/context_keys.py`): at the
+        # second look it can no longer.
+        while key != self._secrets.context.current:
+            key = self._secrets.context.current
+            contexts = [
+                (token_hash(context_token(key.material, tenant_id)), tenant_id, key.id)
+                for tenant_id in ids
+            ]
+            await executor.execute(statement, as_arrays(contexts, names))
         self._tenants |= set(ids)
         return made
-
-    def _token_hash(self, tenant_id: UUID) -> bytes:
-        return token_hash(context_token(self._secrets.context_key, tenant_id))
 
     @asynccontextmanager
     async def _acting(self, role: str, tenant_id: UUID | None) -> AsyncIterator[Executor]:

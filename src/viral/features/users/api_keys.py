@@ -8,7 +8,7 @@ import secrets as random
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sqlalchemy import func, select, type_coerce
+from sqlalchemy import func, select, type_coerce, update
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import load_only
 from sqlalchemy.types import Integer
@@ -131,6 +131,18 @@ async def identify_key(
             )
         )
     ).one_or_none()
-    identity = identity_of(row, credential)
+    identity = await identity_of(session, row, credential)
     assert row is not None
     return replace(identity, key_id=row.key_id, scopes=frozenset(row.scopes))
+
+
+async def revoke_keys_of(
+    session: AsyncSession, user_id: UUID, *, tenant_id: UUID | None = None
+) -> None:
+    """Revoke a person's keys, in one tenant or everywhere, as the system role."""
+    revoking = update(ApiKey).where(ApiKey.user_id == user_id, ApiKey.revoked_at.is_(None))
+    if tenant_id is not None:
+        revoking = revoking.where(ApiKey.tenant_id == tenant_id)
+    await session.execute(
+        revoking.values(revoked_at=func.now()), execution_options={"synchronize_session": False}
+    )

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
+from sqlalchemy.orm import load_only
 
 from viral.database.tenancy import token_hash
 from viral.errors import LinkUsed, NotAllowed, NotFound
@@ -29,6 +30,14 @@ if TYPE_CHECKING:
     from viral.schema.vocabulary import Role
 
 LIFETIME = timedelta(days=7)
+# Not the hash of the link: the app's role may not read it.
+_SHOWN_COLUMNS = (
+    Invitation.id,
+    Invitation.email,
+    Invitation.role,
+    Invitation.expires_at,
+    Invitation.created_at,
+)
 _SPENT = "This invitation is spent, taken back or too old."
 _ASK_AGAIN = "Ask for another."
 
@@ -66,6 +75,7 @@ async def list_invitations(session: AsyncSession) -> Sequence[Invitation]:
     return (
         await session.scalars(
             select(Invitation)
+            .options(load_only(*_SHOWN_COLUMNS, raiseload=True))
             .where(
                 Invitation.accepted_at.is_(None),
                 Invitation.revoked_at.is_(None),
@@ -98,6 +108,7 @@ async def accept_as_new(
     """Accept with e-mail and password: who is not known becomes so, who is proves it."""
     refuse_weak(password, email=offer.email)
     hashed = await door.passwords.hash(password)
+    tenant_id: UUID | None = None
     async with door.signin.session_without_tenant() as session:
         user_id = await session.scalar(
             select(
@@ -108,7 +119,7 @@ async def accept_as_new(
         )
         if user_id is not None:
             tenant_id = await _accept(session, link, user_id)
-    if user_id is None:
+    if user_id is None or tenant_id is None:
         user_id = await check_password(door, email=offer.email, password=password, caller=caller)
         async with door.signin.session_without_tenant() as session:
             tenant_id = await _accept(session, link, user_id)

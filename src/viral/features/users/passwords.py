@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets as random
 import time
 from dataclasses import dataclass
 from functools import cache
@@ -44,7 +45,7 @@ class Passwords:
         self.cost = cost
         self._hasher = _hasher(cost)
         self._slots = asyncio.Semaphore(_AT_ONCE)
-        # Who is not known takes as long as who is.
+        # Who is not known takes as long as who is: made at the first check, whoever asks.
         self._nobodys: str | None = None
 
     async def hash(self, password: str) -> str:
@@ -54,10 +55,12 @@ class Passwords:
 
     async def is_right(self, hashed: str | None, password: str) -> bool:
         """Check a password; against no hash it takes the same time and is never right."""
-        if hashed is None and self._nobodys is None:
-            self._nobodys = await self.hash("nobody's")
+        if self._nobodys is None:
+            self._nobodys = await self.hash(random.token_urlsafe())
         async with self._slots:
-            is_right = await asyncio.to_thread(self._verify, hashed or self._nobodys, password)
+            is_right = await asyncio.to_thread(
+                self._verify, self._nobodys if hashed is None else hashed, password
+            )
         return is_right and hashed is not None
 
     def is_weaker(self, hashed: str) -> bool:
@@ -65,8 +68,7 @@ class Passwords:
         old = extract_parameters(hashed)
         return old.time_cost < self.cost.passes or old.memory_cost < self.cost.memory_kib
 
-    def _verify(self, hashed: str | None, password: str) -> bool:
-        assert hashed is not None
+    def _verify(self, hashed: str, password: str) -> bool:
         try:
             return self._hasher.verify(hashed, password)
         except (VerificationError, InvalidHashError):
@@ -125,7 +127,12 @@ def _common() -> frozenset[str]:
 
 
 def _read(path: Path) -> Cost:
+    damaged = BadSetting(f"{path} is damaged.", hint="Remove it: it is measured anew.")
     try:
-        return Cost(**json.loads(read_private(path)))
+        cost = Cost(**json.loads(read_private(path)))
+        is_enough = cost.passes >= _FEWEST_PASSES and cost.memory_kib >= MEMORY_KIB
     except (TypeError, ValueError):
-        raise BadSetting(f"{path} is damaged.", hint="Remove it: it is measured anew.") from None
+        raise damaged from None
+    if not is_enough:
+        raise damaged
+    return cost

@@ -101,12 +101,17 @@ async def identify(
             )
         )
     ).one_or_none()
-    return identity_of(row, credential)
+    return await identity_of(session, row, credential)
 
 
-def identity_of(row: Row[Any] | None, credential: bytes) -> Identity:
-    """Read what a function that knows credentials answers."""
+async def identity_of(session: AsyncSession, row: Row[Any] | None, credential: bytes) -> Identity:
+    """Read what a function that knows credentials answers.
+
+    A credential that is none costs its address a turn: committed here, before the error would
+    give it back.
+    """
     if row is None:
+        await session.commit()
         raise NotSignedIn("You are not signed in.")
     refuse_wait(row.wait_s)
     return Identity(

@@ -1,5 +1,6 @@
 -- Make the person of an invitation a member: the tenant, or null when the invitation is spent or
--- another person's. Who had left comes back with the role of the invitation.
+-- another person's. Who had left comes back with the role of the invitation, and with nothing that
+-- let them in before; who gets another role signs in anew.
 CREATE FUNCTION viral.accept_invitation(link_sha256 bytea, person uuid, new_membership uuid)
 RETURNS uuid
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = ''
@@ -17,7 +18,19 @@ AS $$
       SET ended_at = NULL,
           role = CASE WHEN m.ended_at IS NULL AND m.role = 'ADMIN' THEN m.role
                       ELSE excluded.role END
-    RETURNING m.tenant_id
+    RETURNING m.tenant_id, m.role
+  ), before AS (
+    -- As the statement found it.
+    SELECT m.tenant_id, m.ended_at FROM public.memberships AS m
+    JOIN member ON member.tenant_id = m.tenant_id
+    WHERE m.user_id = person AND (m.ended_at IS NOT NULL OR m.role <> member.role)
+  ), sessions AS (
+    UPDATE public.sessions AS s SET ended_at = now() FROM before
+    WHERE s.tenant_id = before.tenant_id AND s.user_id = person AND s.ended_at IS NULL
+  ), keys AS (
+    UPDATE public.api_keys AS k SET revoked_at = now() FROM before
+    WHERE k.tenant_id = before.tenant_id AND k.user_id = person AND k.revoked_at IS NULL
+      AND before.ended_at IS NOT NULL
   ), home AS (
     UPDATE public.users AS u SET tenant_id = member.tenant_id
     FROM member WHERE u.id = person AND u.tenant_id IS NULL

@@ -1,5 +1,5 @@
 -- End a membership, as an admin, or one's own: false when there is none. Sessions, keys and the
--- invitations that they sent end with it. VT004: nobody would be admin.
+-- invitations that they sent or got end with it. VT004: nobody would be admin.
 CREATE FUNCTION viral.end_membership(credential bytea, member uuid) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = ''
 AS $$
@@ -8,7 +8,7 @@ DECLARE
   actor uuid := viral.acting_member(credential, false);
   someone uuid;
 BEGIN
-  PERFORM FROM public.tenants AS t WHERE t.id = here FOR UPDATE;
+  PERFORM FROM public.tenants AS t WHERE t.id = here FOR NO KEY UPDATE;
   SELECT m.user_id INTO someone FROM public.memberships AS m
   WHERE m.tenant_id = here AND m.id = member AND m.ended_at IS NULL;
   IF someone IS NULL THEN
@@ -24,8 +24,9 @@ BEGIN
   UPDATE public.api_keys AS k SET revoked_at = now()
   WHERE k.tenant_id = here AND k.user_id = someone AND k.revoked_at IS NULL;
   UPDATE public.invitations AS i SET revoked_at = now()
-  WHERE i.tenant_id = here AND i.invited_by = someone AND i.accepted_at IS NULL
-    AND i.revoked_at IS NULL;
+  FROM public.users AS u
+  WHERE u.id = someone AND i.tenant_id = here AND (i.invited_by = someone OR i.email = u.email)
+    AND i.accepted_at IS NULL AND i.revoked_at IS NULL;
   RETURN true;
 END
 $$

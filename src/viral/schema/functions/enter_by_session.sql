@@ -1,6 +1,6 @@
 -- Who an open session belongs to, by the hash of its token; no row when it has ended. A turn is
 -- taken of the address, the person and the tenant (`allowed`, a minute each); `wait_s` above 0:
--- there was none, and nobody is named.
+-- there was none. A session of Clerk is entered with Clerk's token only: its id is no secret.
 CREATE FUNCTION viral.enter_by_session(
   session_sha256 bytea, idle interval, address text, allowed integer[]
 ) RETURNS TABLE (
@@ -23,7 +23,8 @@ BEGIN
     JOIN public.users AS u ON u.id = s.user_id
     JOIN public.memberships AS m ON m.tenant_id = s.tenant_id AND m.user_id = s.user_id
     WHERE s.token_sha256 = session_sha256 AND s.opened_at IS NOT NULL AND s.ended_at IS NULL
-      AND s.expires_at > now() AND s.last_seen_at > now() - idle AND m.ended_at IS NULL;
+      AND s.expires_at > now() AND s.last_seen_at > now() - idle AND s.method <> 'clerk'
+      AND m.ended_at IS NULL;
     IF NOT FOUND THEN
       RETURN;
     END IF;

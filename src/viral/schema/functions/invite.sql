@@ -6,8 +6,11 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = ''
 AS $$
 DECLARE
   here uuid := viral.tenant_id();
-  admin uuid := viral.acting_member(credential, true);
+  admin uuid;
 BEGIN
+  -- Behind the lock of those who change members: an admin who is let go meanwhile invites nobody.
+  PERFORM FROM public.tenants AS t WHERE t.id = here FOR SHARE;
+  admin := viral.acting_member(credential, true);
   UPDATE public.invitations AS i SET revoked_at = now()
   WHERE i.tenant_id = here AND i.email = person AND i.accepted_at IS NULL
     AND i.revoked_at IS NULL;

@@ -31,10 +31,16 @@ CREATE UNIQUE INDEX CONCURRENTLY "uq_users_clerk_id_next" ON public.users USING 
 -- step: expand: add public.users.uq_users_clerk_id
 ALTER TABLE public.users DROP CONSTRAINT uq_users_clerk_id, ADD CONSTRAINT uq_users_clerk_id UNIQUE USING INDEX "uq_users_clerk_id_next";
 
--- step: expand: drop grant column public.api_keys.id to viral_system, drop grant column public.api_keys.last_used_at to viral_system and 13 more
+-- step: expand: drop grant column public.api_keys.id to viral_system, drop grant column public.api_keys.last_used_at to viral_system and 16 more
 REVOKE ALL (id) ON public.api_keys FROM viral_system;
 
 REVOKE ALL (last_used_at) ON public.api_keys FROM viral_system;
+
+REVOKE ALL (revoked_at) ON public.api_keys FROM viral_system;
+
+REVOKE ALL (tenant_id) ON public.api_keys FROM viral_system;
+
+REVOKE ALL (user_id) ON public.api_keys FROM viral_system;
 
 REVOKE ALL (monthly_quota) ON public.tenants FROM viral_system;
 

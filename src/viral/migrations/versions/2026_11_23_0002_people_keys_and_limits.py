@@ -1,4 +1,4 @@
-"""People keys and limits."""
+"""People, keys and limits."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ _SCRIPTS = Path(__file__).with_suffix("")
 
 
 def upgrade() -> None:
+    run_script(_SCRIPTS / "entering.sql")
     run_script(_SCRIPTS / "up.sql")
 
 

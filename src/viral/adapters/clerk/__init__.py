@@ -1,0 +1,1 @@
+"""Clerk, for installations that let it sign their people in."""

@@ -1,0 +1,71 @@
+"""Tombstones: which tenants are erased, kept outside the database, where no restore undoes them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime  # noqa: TC003 - msgspec reads annotations at run time
+from hashlib import sha256
+from typing import TYPE_CHECKING, Literal
+from uuid import UUID  # noqa: TC003 - the same
+
+import msgspec
+
+from viral.database.secrets import explained, locked, read_private, write_private
+from viral.errors import BadSetting
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FILE_NAME = "tombstones.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Tombstone:
+    """One erased tenant. It does not name the client: the slug stands here as its hash.
+
+    `pending` is written before the rows are gone, `done` after. `rows` counts them by table.
+    """
+
+    tenant_id: UUID
+    slug_sha256: str
+    erased_at: datetime
+    state: Literal["pending", "done"]
+    rows: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Document:
+    tombstones: list[Tombstone]
+
+
+def slug_hash(slug: str) -> str:
+    """Return what a tombstone keeps of a slug."""
+    return sha256(slug.encode()).hexdigest()
+
+
+def read_tombstones(home: Path) -> list[Tombstone]:
+    """List the tombstones of an installation; none where nothing was erased yet.
+
+    A file that cannot be read is refused with BadSetting: without it, erased tenants could return.
+    """
+    path = home / FILE_NAME
+    if not path.exists():
+        return []
+    with explained(path):
+        text = read_private(path)
+    try:
+        return msgspec.json.decode(text, type=_Document).tombstones
+    except msgspec.DecodeError as error:
+        raise BadSetting(
+            f"{path} is damaged: {error}.",
+            hint="Restore it from a copy: it keeps erased tenants erased.",
+        ) from error
+
+
+def put_tombstone(home: Path, tombstone: Tombstone) -> None:
+    """Add a tombstone, or replace the one of the same tenant; on the disk when this returns."""
+    path = home / FILE_NAME
+    with explained(path), locked(path.with_name(f"{FILE_NAME}.lock")):
+        others = [each for each in read_tombstones(home) if each.tenant_id != tombstone.tenant_id]
+        document = msgspec.json.encode(_Document([*others, tombstone]))
+        write_private(path, msgspec.json.format(document, indent=2).decode() + "\n")

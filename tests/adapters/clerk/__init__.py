@@ -1,0 +1,1 @@
+"""Clerk: tokens, keys, people and events."""
