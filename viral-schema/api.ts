@@ -20,6 +20,16 @@ export interface AdjustmentOut {
   undone_at: string | null;
 }
 
+export interface AuditPage {
+  entries: EntryOut[];
+  next_cursor: string | null;
+}
+
+export interface BillingPage {
+  page: "checkout" | "portal";
+  url: string;
+}
+
 export interface ConceptOut {
   id: string;
   created_at: string;
@@ -50,6 +60,16 @@ export interface ConceptsWanted {
   seed?: number | null;
 }
 
+export interface EntryOut {
+  id: string;
+  created_at: string;
+  user_id: string | null;
+  action: string;
+  subject: string;
+  details: Record<string, unknown>;
+  address: string | null;
+}
+
 export interface Health {
   status: string;
 }
@@ -74,6 +94,19 @@ export interface InsightOut {
   last_seen_at: string;
 }
 
+export interface InvitationMade {
+  id: string;
+  link: string;
+}
+
+export interface InvitationOut {
+  id: string;
+  email: string;
+  role: "ADMIN" | "MEMBER";
+  created_at: string;
+  expires_at: string;
+}
+
 export interface JobAsked {
   id: string;
 }
@@ -88,9 +121,62 @@ export interface JobOut {
   completed_at: string | null;
 }
 
+export interface KeyMade {
+  id: string;
+  key: string;
+}
+
+export interface KeyOut {
+  id: string;
+  user_id: string;
+  name: string;
+  prefix: string;
+  scopes: string[];
+  created_at: string;
+  expires_at: string | null;
+  last_used_at: string | null;
+}
+
+export interface KeyWanted {
+  name: string;
+  scopes: ("read" | "write" | "admin")[];
+  expires_at?: string | null;
+}
+
 export interface LeftOut {
   number: number;
   reason: string;
+}
+
+export interface MemberOut {
+  id: string;
+  user_id: string;
+  email: string;
+  name: string | null;
+  role: "ADMIN" | "MEMBER";
+  joined_at: string;
+  last_login_at: string | null;
+}
+
+export interface MembershipOut {
+  id: string;
+  slug: string;
+  name: string;
+  role: "ADMIN" | "MEMBER";
+  is_current: boolean;
+}
+
+export interface NameWanted {
+  name: string;
+}
+
+export interface PersonInvited {
+  email: string;
+  role?: "ADMIN" | "MEMBER";
+}
+
+export interface PlanWanted {
+  plan: "FREE" | "STARTER" | "PRO" | "AGENCY";
 }
 
 export interface PredictionOut {
@@ -146,11 +232,27 @@ export interface ResultsStored {
   rejects: RowLeftOut[];
 }
 
+export interface RoleWanted {
+  role: "ADMIN" | "MEMBER";
+}
+
 export interface RowLeftOut {
   line: number;
   column: string;
   value: string;
   reason: string;
+}
+
+export interface SessionOut {
+  tenant: string;
+  method: string;
+  opened_at: string;
+  last_seen_at: string;
+  is_current: boolean;
+}
+
+export interface SessionsEnded {
+  ended: number;
 }
 
 export interface TenantOut {
@@ -278,6 +380,12 @@ export interface Operations {
     status: 200;
     answer: TenantOut;
   };
+  /** Give the tenant another name; its slug stays. Admins only. */
+  "PATCH /api/v1/tenant": {
+    body: NameWanted;
+    status: 200;
+    answer: TenantOut;
+  };
   /** List all tenants. Operators only. */
   "GET /api/v1/tenants": {
     status: 200;
@@ -288,5 +396,93 @@ export interface Operations {
     path: { job_id: string };
     status: 200;
     answer: JobOut;
+  };
+  /** List the people of the tenant, admins first. */
+  "GET /api/v1/members": {
+    status: 200;
+    answer: MemberOut[];
+  };
+  /** Let a member go, as an admin, or leave; their sessions and keys here end. */
+  "DELETE /api/v1/members/{member_id}": {
+    path: { member_id: string };
+    status: 204;
+    answer: null;
+  };
+  /** Give a member another role; their sessions here end. A tenant keeps an admin. Admins only. */
+  "PATCH /api/v1/members/{member_id}": {
+    path: { member_id: string };
+    body: RoleWanted;
+    status: 200;
+    answer: MemberOut;
+  };
+  /** List the invitations that wait, newest first. Admins only. */
+  "GET /api/v1/invitations": {
+    status: 200;
+    answer: InvitationOut[];
+  };
+  /** Invite a person; a link that waits for the same e-mail leads nowhere then. Admins only. */
+  "POST /api/v1/invitations": {
+    body: PersonInvited;
+    status: 201;
+    answer: InvitationMade;
+  };
+  /** Let an invitation's link lead nowhere. Admins only. */
+  "DELETE /api/v1/invitations/{invitation_id}": {
+    path: { invitation_id: string };
+    status: 204;
+    answer: null;
+  };
+  /** List keys, newest first: to admins the tenant's, to members their own. */
+  "GET /api/v1/api-keys": {
+    status: 200;
+    answer: KeyOut[];
+  };
+  /** Make a key that acts for you. Scopes: read, write, and for admins admin. */
+  "POST /api/v1/api-keys": {
+    body: KeyWanted;
+    status: 201;
+    answer: KeyMade;
+  };
+  /** Let a key open nothing from the next request on: your own, or as an admin. */
+  "DELETE /api/v1/api-keys/{key_id}": {
+    path: { key_id: string };
+    status: 204;
+    answer: null;
+  };
+  /** List where you are signed in, in all your tenants. Not with a key. */
+  "GET /api/v1/sessions": {
+    status: 200;
+    answer: SessionOut[];
+  };
+  /** Sign out everywhere, here too; keys go on. Not with a key. */
+  "DELETE /api/v1/sessions": {
+    status: 200;
+    answer: SessionsEnded;
+  };
+  /** List your tenants. Not with a key: it is of one tenant. */
+  "GET /api/v1/memberships": {
+    status: 200;
+    answer: MembershipOut[];
+  };
+  /** List deeds, newest first, a page at a time; `since` with its time zone. Admins only. */
+  "GET /api/v1/audit": {
+    query: { limit?: number; action?: "signed in" | "signed out" | "signed out everywhere" | "switched tenant" | "set password" | "invited" | "revoked invitation" | "joined" | "changed role" | "ended membership" | "made key" | "revoked key" | "renamed tenant" | "opened billing" | "changed plan" | "imported results" | "undid adjustment" | "refused webhook" | "refused job" | "cannot decrypt" | null; since?: string | null; cursor?: string | null };
+    status: 200;
+    answer: AuditPage;
+  };
+  /**
+   * Open the page that sells a plan; who has one already changes it in the portal. Admins only.
+   *
+   * The plan changes once Stripe tells of the payment.
+   */
+  "POST /api/v1/billing/checkout": {
+    body: PlanWanted;
+    status: 201;
+    answer: BillingPage;
+  };
+  /** Open the page on which the plan is changed or ended, and cards and bills are. Admins only. */
+  "POST /api/v1/billing/portal": {
+    status: 201;
+    answer: BillingPage;
   };
 }

@@ -21,17 +21,48 @@ from viral.errors import ViralError
 from viral.features.users.passwords import Passwords, load_or_calibrate
 from viral.runtime import open_runtime
 from viral.settings import Settings
+from viral.web.api import (
+    audit,
+    billing,
+    jobs,
+    members,
+    performance,
+    reflexion,
+    sessions,
+    tenants,
+    trends,
+)
 from viral.web.api import concepts as concepts_api
-from viral.web.api import jobs, performance, reflexion, tenants, trends
-from viral.web.dashboard import changes, concepts, home, learning
+from viral.web.api import invitations as invitations_api
+from viral.web.api import keys as keys_api
+from viral.web.dashboard import (
+    account,
+    activity,
+    changes,
+    concepts,
+    home,
+    keys,
+    learning,
+    people,
+    switcher,
+)
 from viral.web.dependencies import DEPENDENCIES
 from viral.web.door import OPEN, Door, finish_answer
 from viral.web.form_tokens import FormTokens
 from viral.web.health import health
+from viral.web.invitations import accept_invitation, show_invitation
 from viral.web.problems import answer_error
-from viral.web.sign_in import show_sign_in, sign_in, sign_out
+from viral.web.sign_in import (
+    show_sign_in,
+    sign_in,
+    sign_in_with_password,
+    sign_out,
+    sign_out_everywhere,
+)
 from viral.web.site import Site, site_of
 from viral.web.static import static_file
+from viral.web.usage import Usage
+from viral.web.webhooks import receive_clerk, receive_stripe
 
 LARGEST_BODY_BYTES = 1_000_000
 
@@ -42,12 +73,29 @@ PAGES = (
     learning.learn,
     learning.learning_csv,
     changes.undo,
+    people.show_people,
+    people.invite_person,
+    people.take_invitation_back,
+    people.give_role,
+    people.remove_member,
+    keys.show_keys,
+    keys.make_key,
+    keys.take_key_back,
+    account.show_account,
+    account.give_password,
+    activity.show_activity,
+    switcher.switch,
+    show_invitation,
+    accept_invitation,
     show_sign_in,
     sign_in,
+    sign_in_with_password,
     sign_out,
+    sign_out_everywhere,
     static_file,
     health,
 )
+WEBHOOKS = (receive_clerk, receive_stripe)
 API = (
     trends.get_trends,
     trends.add_trends,
@@ -62,14 +110,31 @@ API = (
     reflexion.undo,
     reflexion.get_insights,
     tenants.get_tenant,
+    tenants.rename,
     tenants.get_tenants,
     jobs.get_job,
+    members.get_members,
+    members.give_role,
+    members.remove_member,
+    invitations_api.get_invitations,
+    invitations_api.invite_person,
+    invitations_api.take_invitation_back,
+    keys_api.get_keys,
+    keys_api.make_key,
+    keys_api.take_key_back,
+    sessions.get_sessions,
+    sessions.sign_out_everywhere,
+    sessions.get_memberships,
+    audit.get_audit,
+    billing.open_checkout,
+    billing.open_portal,
 )
 
 
 def create_application(settings: Settings) -> Litestar:
     """Assemble the application; the database is opened when it starts."""
     site = site_of(settings, Secrets.load_or_create(settings.home).pepper)
+    usage = Usage()
 
     @asynccontextmanager
     async def open_database(application: Litestar) -> AsyncIterator[None]:
@@ -77,12 +142,15 @@ def create_application(settings: Settings) -> Litestar:
             application.state.runtime = runtime
             application.state.clock = runtime.clock
             application.state.passwords = Passwords(load_or_calibrate(settings.home))
-            yield
+            async with usage.written_to(runtime.system):
+                yield
 
     return Litestar(
-        route_handlers=[*PAGES, Router("/api/v1", route_handlers=API)],
+        route_handlers=[*PAGES, *WEBHOOKS, Router("/api/v1", route_handlers=API)],
         lifespan=[open_database],
-        state=State({"site": site, "clock": lambda: datetime.now(UTC)}, deep_copy=False),
+        state=State(
+            {"site": site, "usage": usage, "clock": lambda: datetime.now(UTC)}, deep_copy=False
+        ),
         dependencies=DEPENDENCIES,
         middleware=[Door(), DefineMiddleware(FormTokens, config=_csrf(site))],
         before_send=[finish_answer],
@@ -93,7 +161,7 @@ def create_application(settings: Settings) -> Litestar:
         },
         # `answer_error` logs what is unexpected, without the texts that a database puts into it.
         logging_config=None,
-        openapi_config=_openapi(site),
+        openapi_config=_openapi(site) if _is_described(settings) else None,
         request_max_body_size=LARGEST_BODY_BYTES,
         debug=False,
     )
@@ -109,6 +177,13 @@ def _csrf(site: Site) -> CSRFConfig:
     )
 
 
+def _is_described(settings: Settings) -> bool:
+    """Tell whether the API's description is served; in production only where somebody asks."""
+    if settings.api_description is not None:
+        return settings.api_description
+    return settings.environment != "production"
+
+
 def _openapi(site: Site) -> OpenAPIConfig:
     """Describe the API as JSON alone: the pages that Litestar offers load code from elsewhere."""
     return OpenAPIConfig(
@@ -121,8 +196,9 @@ def _openapi(site: Site) -> OpenAPIConfig:
             security_schemes={
                 "session": SecurityScheme(
                     type="apiKey", name=site.session_cookie, security_scheme_in="cookie"
-                )
+                ),
+                "key": SecurityScheme(type="http", scheme="bearer"),
             }
         ),
-        security=[{"session": []}],
+        security=[{"session": []}, {"key": []}],
     )

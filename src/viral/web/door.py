@@ -17,9 +17,11 @@ from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from viral.errors import NotAllowed
-from viral.web.recognition import carries_key, recognise
+from viral.features.users.sessions import Identity
+from viral.web.recognition import bears_token, recognise
 from viral.web.requests import SAFE_METHODS, Connection, WebRequest
 from viral.web.site import Site
+from viral.web.usage import Use
 
 log = structlog.get_logger(__name__)
 
@@ -63,7 +65,7 @@ class Door(ASGIMiddleware):
             )
             if door != "open":
                 await recognise(request, is_required=door != "either")
-            if request.method not in SAFE_METHODS and not carries_key(request):
+            if request.method not in SAFE_METHODS and not bears_token(request):
                 form = await _read_form(request)
                 # Uploaded files of a request that is refused further in would stay open.
                 stack.push_async_callback(form.close)
@@ -81,6 +83,12 @@ def admins_only(connection: Connection, _: BaseRouteHandler) -> None:
     """Let in admins of the tenant, and keys of theirs with the scope `admin`."""
     if connection.user is None or not connection.user.is_admin:
         raise NotAllowed("Only an admin of this tenant may do this.")
+
+
+def people_only(connection: Connection, _: BaseRouteHandler) -> None:
+    """Let in people who are signed in; a key has no sessions, and one tenant."""
+    if connection.user is None or connection.user.key_id is not None:
+        raise NotAllowed("A key cannot do this.", hint="Sign in instead.")
 
 
 def request_id(scope: Scope) -> str:
@@ -103,6 +111,7 @@ async def finish_answer(message: Message, scope: Scope) -> None:
     headers.setdefault("Cache-Control", "no-store")
     headers["X-Request-Id"] = request_id(scope)
     began = scope["state"].get("began")
+    took_ms = None if began is None else round((time.monotonic() - began) * 1000)
     # The path alone: a sign-in link carries its secret in the query.
     log.info(
         "request.answered",
@@ -110,8 +119,26 @@ async def finish_answer(message: Message, scope: Scope) -> None:
         method=scope.get("method"),
         path=scope["path"],
         status=message["status"],
-        duration_ms=None if began is None else round((time.monotonic() - began) * 1000),
+        duration_ms=took_ms,
     )
+    _count_use(scope, status=message["status"], took_ms=took_ms or 0)
+
+
+def _count_use(scope: Scope, *, status: int, took_ms: int) -> None:
+    """Count a request of somebody known to the API, by its route: a path holds ids."""
+    endpoint, user = scope.get("path_template", ""), scope.get("user")
+    if isinstance(user, Identity) and endpoint.startswith("/api/"):
+        use = Use(
+            tenant_id=user.tenant_id,
+            user_id=user.user_id,
+            key_id=user.key_id,
+            request_id=request_id(scope),
+            endpoint=endpoint,
+            method=str(scope.get("method")),
+            status=status,
+            took_ms=took_ms,
+        )
+        scope["litestar_app"].state.usage.add(use)
 
 
 def _refuse_foreign_host(request: WebRequest, site: Site) -> None:

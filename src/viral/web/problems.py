@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from viral.database.faults import sqlstate_of
 from viral.errors import RateLimited, ViralError
-from viral.web.dashboard.flashes import back_home
+from viral.web.dashboard.flashes import send_back
 from viral.web.dashboard.rendering import render
 from viral.web.dashboard.views import ErrorPage, Flash, Page
 from viral.web.door import request_id
@@ -98,7 +98,7 @@ def _answer(request: WebRequest, fault: _Fault) -> Response[bytes] | Response[st
     is_form = request.method not in SAFE_METHODS and request.scope.get("user") is not None
     if is_form and fault.status in _FORM_FAULTS:
         note = Flash("error", fault.message, fault.code, fault.hint, request_id(request.scope))
-        return back_home(request, note)
+        return send_back(request, note)
     return _page(request, fault)
 
 
@@ -130,7 +130,7 @@ def _http_fault(error: HTTPException) -> _Fault:
 
 
 def _is_for_programs(path: str) -> bool:
-    return path.startswith(("/api/", "/schema/", "/static/")) or path == "/health"
+    return path.startswith(("/api/", "/schema/", "/static/", "/webhooks/")) or path == "/health"
 
 
 def _problem(request: WebRequest, fault: _Fault) -> Response[bytes]:

@@ -1,34 +1,49 @@
-"""Who sends a request: a session's cookie, or an API key, is exchanged for an identity."""
+"""Who sends a request: a cookie, an API key or a token of Clerk becomes an identity."""
 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import timedelta
 
-from viral.errors import NotAllowed, NotSignedIn
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from viral.errors import NotAllowed, NotSignedIn, RateLimited
 from viral.features.limits import Caller, caller_at
 from viral.features.users.api_keys import PREFIX, identify_key
+from viral.features.users.clerk import Verified, clerk_credential, enter_by_clerk
 from viral.features.users.sessions import Identity, identify
 from viral.runtime import Runtime
+from viral.web.clerk import welcome
 from viral.web.requests import SAFE_METHODS, WebRequest
 from viral.web.site import Site, address_of
 
 _BEARER = "bearer "
+# Clerk's own name for the cookie that its script keeps fresh.
+_CLERK_COOKIE = "__session"
+# How long a token that was verified just now may act; Clerk's live about a minute.
+_TOKEN_LIFE = timedelta(minutes=1)
 
 
 async def recognise(request: WebRequest, *, is_required: bool) -> None:
     """Note who sends a request in its scope; NotSignedIn when that is needed and nobody is known.
 
-    A key that is none, or no more, is an error of its own: no cookie stands in for it.
+    A header that holds no good key is an error of its own: no cookie stands in for it.
     """
-    if (key := _key_of(request)) is not None:
-        request.scope["user"] = await _by_key(request, key)
-        return
     site: Site = request.app.state.site
-    token = request.cookies.get(site.session_cookie)
-    if token:
+    if (bearer := _bearer_of(request)) is not None:
+        request.scope["user"] = await _by_bearer(request, bearer)
+        request.scope["state"]["bears"] = True
+        return
+    if token := request.cookies.get(site.session_cookie):
         with contextlib.suppress(NotSignedIn):
             request.scope["user"] = await _by_session(request, token)
             request.scope["auth"] = token
+    # A browser keeps the cookie of a session that has ended, which is no reason against Clerk's.
+    if request.user is None and (token := request.cookies.get(_CLERK_COOKIE)):
+        with contextlib.suppress(NotSignedIn):
+            request.scope["user"] = await _by_clerk(request, token)
     if is_required and request.user is None:
         raise NotSignedIn("You are not signed in.")
 
@@ -42,44 +57,52 @@ def caller_of(request: WebRequest) -> Caller:
     return caller_at(address, runtime.secrets.pepper)
 
 
-def carries_key(request: WebRequest) -> bool:
-    """Tell whether a program sends this with a key: no browser sends one by itself."""
-    return request.user is not None and request.user.key_id is not None
+def bears_token(request: WebRequest) -> bool:
+    """Tell whether a program put its key into a header, which no browser does by itself."""
+    return "bears" in request.scope["state"]
 
 
-def _key_of(request: WebRequest) -> str | None:
+def _bearer_of(request: WebRequest) -> str | None:
     header = request.headers.get("authorization")
     if header is None or not request.url.path.startswith("/api/"):
         # A proxy in front may ask for a password of its own.
         return None
-    key = header[len(_BEARER) :].strip()
-    if not header.lower().startswith(_BEARER) or not key.startswith(PREFIX):
+    if not header.lower().startswith(_BEARER):
         raise NotSignedIn(
             "The Authorization header holds no API key.",
             hint=f"Send `Authorization: Bearer {PREFIX}...`.",
         )
-    return key
+    return header[len(_BEARER) :].strip()
+
+
+async def _by_bearer(request: WebRequest, bearer: str) -> Identity:
+    if bearer.startswith(PREFIX):
+        return await _by_key(request, bearer)
+    return await _by_clerk(request, bearer)
 
 
 async def _by_session(request: WebRequest, token: str) -> Identity:
     runtime: Runtime = request.app.state.runtime
     site: Site = request.app.state.site
-    async with runtime.app.session_without_tenant() as session:
-        return await identify(session, token, caller=caller_of(request), limits=site.limits)
+    caller = caller_of(request)
+
+    async def enter(session: AsyncSession) -> Identity:
+        return await identify(session, token, caller=caller, limits=site.limits)
+
+    return await _entered(runtime, enter)
 
 
 async def _by_key(request: WebRequest, key: str) -> Identity:
     runtime: Runtime = request.app.state.runtime
     site: Site = request.app.state.site
+    caller = caller_of(request)
+
+    async def enter(session: AsyncSession) -> Identity:
+        pepper = runtime.secrets.pepper
+        return await identify_key(session, key, pepper=pepper, caller=caller, limits=site.limits)
+
     try:
-        async with runtime.app.session_without_tenant() as session:
-            identity = await identify_key(
-                session,
-                key,
-                pepper=runtime.secrets.pepper,
-                caller=caller_of(request),
-                limits=site.limits,
-            )
+        identity = await _entered(runtime, enter)
     except NotSignedIn as error:
         raise NotSignedIn(
             "This API key is not known, revoked or expired.", hint="Make another one."
@@ -87,4 +110,48 @@ async def _by_key(request: WebRequest, key: str) -> Identity:
     needed = "read" if request.method in SAFE_METHODS else "write"
     if needed not in identity.scopes:
         raise NotAllowed(f"This key lacks the scope {needed!r}.", hint="Make a key that has it.")
+    return identity
+
+
+async def _entered(
+    runtime: Runtime, enter: Callable[[AsyncSession], Awaitable[Identity]]
+) -> Identity:
+    """Ask who somebody is, and keep the turns that it took also when they are refused.
+
+    An error that left the transaction would give them back: nobody who guesses would run out.
+    """
+    async with runtime.app.session_without_tenant() as session:
+        try:
+            return await enter(session)
+        except (NotSignedIn, RateLimited) as error:
+            refused = error
+    raise refused
+
+
+async def _by_clerk(request: WebRequest, token: str) -> Identity:
+    """Verify a token of Clerk; a person whom no webhook has told of yet is asked for there.
+
+    An admin is one by their membership and by their token: who is demoted at Clerk waits for no
+    webhook to be so here.
+    """
+    runtime: Runtime = request.app.state.runtime
+    site: Site = request.app.state.site
+    if runtime.vendors.clerk_tokens is None:
+        raise NotSignedIn("You are not signed in.")
+    found = await runtime.vendors.clerk_tokens.verify(token)
+    organization = None if found.organization is None else found.organization.id
+    verified = Verified(
+        person=found.user_id,
+        organization=organization,
+        credential=clerk_credential(found.session_id, organization, runtime.secrets.pepper),
+        until=runtime.clock() + _TOKEN_LIFE,
+    )
+    caller = caller_of(request)
+    try:
+        identity = await enter_by_clerk(runtime.signin, verified, caller=caller, limits=site.limits)
+    except NotSignedIn:
+        await welcome(runtime, found)
+        identity = await enter_by_clerk(runtime.signin, verified, caller=caller, limits=site.limits)
+    if found.organization is not None and found.organization.role == "MEMBER":
+        return replace(identity, role="MEMBER")
     return identity

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from viral.errors import BadSetting
 from viral.features.limits import Limits
-from viral.settings import Settings
+from viral.settings import Settings, listed
 
 Network: TypeAlias = IPv4Network | IPv6Network
 
@@ -118,7 +118,7 @@ def _is_in(address: str, network: Network) -> bool:
 
 def _networks(text: str) -> tuple[Network, ...]:
     try:
-        return tuple(ip_network(each.strip()) for each in text.split(",") if each.strip())
+        return tuple(map(ip_network, listed(text)))
     except ValueError as error:
         raise BadSetting(
             f"VIRAL_TRUSTED_PROXIES cannot be used: {error}.",

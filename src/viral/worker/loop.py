@@ -12,6 +12,8 @@ import structlog
 from sqlalchemy import func, select, text
 
 from viral.errors import ServerError, ViralError
+from viral.features.audit import note
+from viral.features.jobs import find_job
 from viral.schema.base import uuid7
 from viral.worker.handlers import HANDLERS
 
@@ -26,7 +28,7 @@ POLL_S = 1.0
 HEARTBEAT_S = 3.0
 # A worker not heard of for this long has died; its jobs go to others.
 SILENCE = timedelta(seconds=12)
-PARTITIONS_EVERY_S = 3600.0
+HOUSE_EVERY_S = 3600.0
 FIRST_RETRY_S = 5
 RECONNECT_S = 1.0
 
@@ -57,7 +59,7 @@ async def run_worker(runtime: Runtime, stop: asyncio.Event) -> None:
     log.info("worker.started", worker_id=str(worker_id))
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(_beat(runtime, worker_id, stop))
-        tasks.create_task(_make_partitions(runtime, stop))
+        tasks.create_task(_keep_house(runtime, stop))
         while not stop.is_set():
             try:
                 claims = await claim_jobs(runtime, worker_id, wanted=1)
@@ -110,12 +112,29 @@ async def _run_handler(runtime: Runtime, claim: Claim) -> Ending:
         # Another attempt would find no handler either.
         return Ending(failure=f"no handler for {claim.job_type}", may_retry=False)
     try:
+        if not await _has_fair_payload(runtime, claim):
+            return Ending(failure="the payload is not one of this job", may_retry=False)
         return Ending(outcome=await handler(runtime, claim.tenant_id))
     except ViralError as error:
         return Ending(failure=f"{error.code}: {error.message}")
     except Exception as error:
         log.exception("job.crashed", job_id=str(claim.id), job_type=claim.job_type)
         return Ending(failure=type(error).__name__)
+
+
+async def _has_fair_payload(runtime: Runtime, claim: Claim) -> bool:
+    """Tell whether a job asks for nothing but what its type does; else it is noted, not run.
+
+    A tenant is the claim's own, never one that a payload names.
+    """
+    if claim.tenant_id is None:
+        return True
+    async with runtime.app.tenant_session(claim.tenant_id) as session:
+        job = await find_job(session, claim.id)
+        if not job.payload:
+            return True
+        await note(session, "refused job", claim.job_type, job_id=str(claim.id))
+    return False
 
 
 async def finish_job(runtime: Runtime, worker_id: UUID, claim: Claim, ending: Ending) -> bool:
@@ -155,16 +174,18 @@ async def _beat(runtime: Runtime, worker_id: UUID, stop: asyncio.Event) -> None:
         await _pause(stop, HEARTBEAT_S)
 
 
-async def _make_partitions(runtime: Runtime, stop: asyncio.Event) -> None:
+async def _keep_house(runtime: Runtime, stop: asyncio.Event) -> None:
+    """Make partitions ahead, and forget counts and sessions that nobody needs."""
     while not stop.is_set():
         try:
             async with runtime.worker.session_without_tenant() as session:
                 await session.execute(select(func.viral.make_partitions()))
+                await session.execute(select(func.viral.prune_access()))
         except ServerError:
-            log.warning("worker.partitions_missed")
+            log.warning("worker.house_missed")
         except Exception:
-            log.exception("worker.partitions_missed")
-        await _pause(stop, PARTITIONS_EVERY_S)
+            log.exception("worker.house_missed")
+        await _pause(stop, HOUSE_EVERY_S)
 
 
 async def _pause(stop: asyncio.Event, seconds: float) -> None:

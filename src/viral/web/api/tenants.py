@@ -6,13 +6,22 @@ from datetime import datetime
 from uuid import UUID
 
 import msgspec
-from litestar import get
+from litestar import get, patch
+from litestar.params import JSONBody
 
 from viral.features.generations.quota import quota_of
-from viral.features.tenants import list_tenants, own_tenant
+from viral.features.tenants import list_tenants, own_tenant, rename_tenant
 from viral.schema.tenants import Tenant
-from viral.web.dependencies import Transaction, Wired
-from viral.web.door import operators_only
+from viral.web.deeds import note_deed
+from viral.web.dependencies import Person, Transaction, Wired
+from viral.web.door import admins_only, operators_only
+from viral.web.requests import WebRequest
+
+
+class NameWanted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the tenant is to be called."""
+
+    name: str
 
 
 class QuotaOut(msgspec.Struct, frozen=True):
@@ -38,6 +47,20 @@ class TenantOut(msgspec.Struct, frozen=True):
 async def get_tenant(runtime: Wired, session: Transaction) -> TenantOut:
     """Show the tenant that you are signed in to, with its quota."""
     return _tenant(await own_tenant(session), now=runtime.clock())
+
+
+@patch("/tenant", guards=[admins_only])
+async def rename(
+    request: WebRequest,
+    runtime: Wired,
+    identity: Person,
+    session: Transaction,
+    data: JSONBody[NameWanted],
+) -> TenantOut:
+    """Give the tenant another name; its slug stays. Admins only."""
+    tenant = await rename_tenant(session, data.name)
+    await note_deed(request, session, identity, "renamed tenant", tenant.name)
+    return _tenant(tenant, now=runtime.clock())
 
 
 @get("/tenants", guards=[operators_only])

@@ -14,7 +14,7 @@ from viral.features.reflexion.adjustments import undo_adjustment
 from viral.features.scoring.labels import label_of
 from viral.schema.learning import ReflexionInsight, ScoringAdjustment, SelfCritique
 from viral.schema.vocabulary import Confidence, Direction
-from viral.web.dashboard.flashes import back_home
+from viral.web.dashboard.flashes import send_back
 from viral.web.dashboard.rendering import platform_name, points
 from viral.web.dashboard.views import AdjustmentRow, CritiqueRow, Flash, InsightRow
 from viral.web.dependencies import Person, Transaction, Wired
@@ -48,7 +48,7 @@ async def undo(
         session, adjustment_id, user_id=identity.user_id, now=runtime.clock()
     )
     said = f"{_what(undone)}, counts {points(undone.old_value)} points again"
-    return back_home(request, Flash("success", f"{said} on {platform_name(undone.platform)}."))
+    return send_back(request, Flash("success", f"{said} on {platform_name(undone.platform)}."))
 
 
 def adjustment_row(row: ScoringAdjustment) -> AdjustmentRow:

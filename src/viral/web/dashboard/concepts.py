@@ -16,7 +16,7 @@ from viral.features.scoring.predictions import reasons_of
 from viral.schema.content import Concept, Prediction
 from viral.schema.learning import ScoringAdjustment
 from viral.schema.vocabulary import category_of, platform_of
-from viral.web.dashboard.flashes import back_home
+from viral.web.dashboard.flashes import send_back
 from viral.web.dashboard.rendering import count
 from viral.web.dashboard.views import ConceptCard, Contribution, Flash, PlatformScore, Result
 from viral.web.dependencies import Person, Wired
@@ -57,7 +57,7 @@ async def generate(
     )
     asked = f" of {data.count} asked for" if len(made) < data.count else ""
     verb = "is" if len(made) == 1 else "are"
-    return back_home(
+    return send_back(
         request, Flash("success", f"{count(len(made), 'concept')}{asked} {verb} written.")
     )
 

@@ -17,9 +17,12 @@ LIFETIME_S = 60
 LONGEST_MESSAGE_BYTES = 1500
 
 
-def back_home(request: WebRequest, flash: Flash) -> Redirect:
-    """Send a person home, where the note is shown."""
-    response = Redirect("/", status_code=303)
+def send_back(request: WebRequest, flash: Flash) -> Redirect:
+    """Send a person back to the page that their form stands on, where the note is shown.
+
+    It is home, unless the form's route names another as `page` of its `opt`.
+    """
+    response = Redirect(request.route_handler.opt.get("page", "/"), status_code=303)
     site: Site = request.app.state.site
     message = flash.message.encode()
     if len(message) > LONGEST_MESSAGE_BYTES:

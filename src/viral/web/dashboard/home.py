@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from litestar import MediaType, Response, get
-from litestar.template.base import csrf_token
+from litestar import Response, get
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from viral.features.generations.concepts import count_concepts, newest_concepts
@@ -13,15 +12,14 @@ from viral.features.generations.quota import quota_of
 from viral.features.performance.files import REQUIRED
 from viral.features.reflexion import status
 from viral.features.tenants import own_tenant
-from viral.features.users.sessions import Identity
 from viral.schema.tenants import Tenant
 from viral.schema.vocabulary import CATEGORIES, PLATFORMS
 from viral.web.dashboard.changes import adjustment_row, critique_row, insight_row
 from viral.web.dashboard.concepts import concept_cards
-from viral.web.dashboard.flashes import forget_flashes, take_flashes
 from viral.web.dashboard.learning import learning_curve
 from viral.web.dashboard.rendering import platform_name, render, sentence
-from viral.web.dashboard.views import Accuracy, Choice, HomePage, Page, Quota, SignInPage
+from viral.web.dashboard.switcher import page_of, send_page
+from viral.web.dashboard.views import Accuracy, Choice, HomePage, Quota, SignInPage
 from viral.web.dependencies import Wired
 from viral.web.door import EITHER
 from viral.web.requests import WebRequest
@@ -44,11 +42,8 @@ async def home(request: WebRequest, runtime: Wired) -> Response[str]:
     async with runtime.app.tenant_session(request.user.tenant_id) as session:
         tenant = await own_tenant(session)
         shown = await home_page(session, tenant, now=now)
-    page = _page(request, request.user, tenant, now=now)
-    html = render("home.html", page=page, home=shown)
-    response = Response(html, media_type=MediaType.HTML)
-    forget_flashes(request, response)
-    return response
+        page = await page_of(request, request.user, session, tenant, now=now)
+    return send_page(request, render("home.html", page=page, home=shown))
 
 
 async def home_page(session: AsyncSession, tenant: Tenant, *, now: datetime) -> HomePage:
@@ -85,16 +80,4 @@ async def home_page(session: AsyncSession, tenant: Tenant, *, now: datetime) -> 
         insights=tuple(insight_row(each) for each in insights),
         critiques=tuple(critique_row(each) for each in critiques),
         results_columns=RESULTS_COLUMNS,
-    )
-
-
-def _page(request: WebRequest, identity: Identity, tenant: Tenant, *, now: datetime) -> Page:
-    return Page(
-        now=now,
-        csrf_token=csrf_token({"request": request}),
-        tenant_name=tenant.name,
-        person=identity.email,
-        is_demo=tenant.is_demo,
-        can_sign_out=True,
-        flashes=take_flashes(request),
     )

@@ -16,7 +16,7 @@ from litestar.response import Redirect
 from viral.features.jobs import ask_for_reflexion
 from viral.features.performance.imports import ImportReport
 from viral.features.reflexion.status import FEWEST_RESULTS, WINDOW, ScoredResult, scored_results
-from viral.web.dashboard.flashes import back_home
+from viral.web.dashboard.flashes import send_back
 from viral.web.dashboard.rendering import count
 from viral.web.dashboard.views import CurvePoint, CurveRule, Flash, LearningCurve
 from viral.web.dependencies import Transaction, Wired
@@ -45,7 +45,7 @@ async def import_file(
     """Take in a file of results; rows that cannot be used are named."""
     found = await read_upload(data.file, now=runtime.clock())
     report = await take_in(session, found, data_source="file")
-    return back_home(request, _import_note(report))
+    return send_back(request, _import_note(report))
 
 
 @post("/reflexion/runs", include_in_schema=False)
@@ -56,7 +56,7 @@ async def learn(
 ) -> Redirect:
     """Ask for learning from the results that wait."""
     await ask_for_reflexion(session)
-    return back_home(
+    return send_back(
         request, Flash("info", "Learning has begun. Load this page again in a moment.")
     )
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from viral.schema.vocabulary import Confidence, Direction
+from viral.schema.vocabulary import Confidence, Direction, Role
 
 QUOTA_WARNING = 0.8
 MOST_CONCEPTS_AT_ONCE = 10
@@ -25,13 +25,24 @@ class Flash:
 
 
 @dataclass(frozen=True, slots=True)
+class TenantOption:
+    """A tenant that the person may open."""
+
+    membership_id: str
+    name: str
+    is_current: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """What every page needs: `now` is in the person's own time zone and sets it for all dates."""
 
     now: datetime
     csrf_token: str
     tenant_name: str | None = None
+    tenants: tuple[TenantOption, ...] = ()
     person: str | None = None
+    is_admin: bool = False
     is_demo: bool = False
     can_sign_out: bool = False
     flashes: tuple[Flash, ...] = ()
@@ -263,10 +274,32 @@ class HomePage:
 
 @dataclass(frozen=True, slots=True)
 class SignInPage:
-    """The door: closed, open with a one-time token, or a spent link."""
+    """The door: closed, open with a one-time token, or a spent link.
+
+    `email` and `problem` are of an attempt with a password that failed.
+    """
 
     state: Literal["signed_out", "ready", "spent"]
     token: str | None = None
+    email: str = ""
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class InvitationPage:
+    """What an invitation offers: to sign up or in, to join as who one is, or nothing any more.
+
+    `person` is who is signed in already; `problem` is of an attempt that failed.
+    """
+
+    state: Literal["open", "join", "spent"]
+    token: str = ""
+    tenant_name: str = ""
+    email: str = ""
+    role: Role = "MEMBER"
+    person: str | None = None
+    name: str = ""
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,3 +314,114 @@ class ErrorPage:
     code: str | None = None
     request_id: str | None = None
     is_signed_in: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MemberRow:
+    """A person of the tenant."""
+
+    id: str
+    email: str
+    name: str
+    role: Role
+    joined_at: datetime
+    last_login_at: datetime | None
+    is_me: bool
+
+
+@dataclass(frozen=True, slots=True)
+class InvitationRow:
+    """An invitation that waits."""
+
+    id: str
+    email: str
+    role: Role
+    made_at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ShownOnce:
+    """A secret that was just made, and whose or what it is for."""
+
+    value: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class PeoplePage:
+    """Who is in the tenant, and who may come in."""
+
+    members: tuple[MemberRow, ...]
+    invitations: tuple[InvitationRow, ...]
+    link_days: int
+    link: ShownOnce | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRow:
+    """An API key, as far as it may be shown."""
+
+    id: str
+    name: str
+    prefix: str
+    scopes: tuple[str, ...]
+    owner: str
+    made_at: datetime
+    last_used_at: datetime | None
+    expires_at: datetime | None
+    is_expired: bool
+    may_revoke: bool
+
+
+@dataclass(frozen=True, slots=True)
+class KeysPage:
+    """The tenant's API keys."""
+
+    keys: tuple[KeyRow, ...]
+    scopes: tuple[Choice, ...]
+    lifetimes: tuple[Choice, ...]
+    key: ShownOnce | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRow:
+    """A browser in which the person is signed in."""
+
+    tenant_name: str
+    method: str
+    opened_at: datetime
+    last_seen_at: datetime
+    is_current: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AccountPage:
+    """The person's own: password, and where they are signed in."""
+
+    email: str
+    role: Role
+    sessions: tuple[SessionRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ActivityRow:
+    """An entry of the audit log."""
+
+    made_at: datetime
+    who: str
+    action: str
+    subject: str
+    details: tuple[tuple[str, str], ...]
+    address: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ActivityPage:
+    """A part of the audit log, newest first; `older_url` leads to the next one."""
+
+    rows: tuple[ActivityRow, ...]
+    actions: tuple[str, ...]
+    action: str = ""
+    is_first: bool = True
+    older_url: str | None = None

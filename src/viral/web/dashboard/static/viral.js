@@ -43,8 +43,13 @@
   });
   all("[data-copy]").forEach((button) => {
     button.addEventListener("click", async () => {
-      await navigator.clipboard.writeText(button.dataset.copy);
-      button.textContent = "Copied";
+      try {
+        await navigator.clipboard.writeText(button.dataset.copy);
+        button.textContent = "Copied";
+      } catch {
+        // Browsers give the clipboard to secure addresses alone: the person copies what is selected.
+        document.getElementById(button.dataset.copyField)?.select();
+      }
     });
   });
 

@@ -1,0 +1,89 @@
+"""The frame around every page: whose tenant it shows, and the way to another one."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from litestar import MediaType, Response, post
+from litestar.params import URLEncodedBody
+from litestar.response import Redirect
+from litestar.template.base import csrf_token
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from viral.errors import NotSignedIn
+from viral.features.audit import note
+from viral.features.users.sessions import (
+    Identity,
+    identify,
+    list_own_tenants,
+    switch_tenant,
+)
+from viral.schema.tenants import Tenant
+from viral.web.dashboard.flashes import forget_flashes, take_flashes
+from viral.web.dashboard.views import Page, TenantOption
+from viral.web.dependencies import Person, Wired
+from viral.web.forms import Form
+from viral.web.recognition import caller_of
+from viral.web.requests import WebRequest
+from viral.web.sign_in import keep_session
+from viral.web.site import Site
+
+
+class SwitchForm(Form, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The person's membership in the tenant that they want to open."""
+
+    membership_id: UUID
+
+
+@post("/switch", include_in_schema=False)
+async def switch(
+    request: WebRequest, runtime: Wired, identity: Person, data: URLEncodedBody[SwitchForm]
+) -> Redirect:
+    """Move this browser's session to another tenant of the person, under a new token."""
+    site: Site = request.app.state.site
+    caller = caller_of(request)
+    if request.auth is None:
+        raise NotSignedIn("You are not signed in.")
+    async with runtime.app.session_without_tenant() as session:
+        token = await switch_tenant(session, request.auth, data.membership_id)
+        moved = await identify(session, token, caller=caller, limits=site.limits)
+    async with runtime.app.tenant_session(moved.tenant_id) as session:
+        await note(session, "switched tenant", user_id=identity.user_id, address=caller.address)
+    response = Redirect("/", status_code=303)
+    keep_session(request, response, token)
+    return response
+
+
+async def page_of(
+    request: WebRequest,
+    identity: Identity,
+    session: AsyncSession,
+    tenant: Tenant,
+    *,
+    now: datetime,
+) -> Page:
+    """Read what the frame shows; the notes that wait are taken with it."""
+    # Who comes from Clerk changes tenants and signs out there.
+    is_ours = request.auth is not None
+    tenants = await list_own_tenants(session, identity.credential) if is_ours else []
+    return Page(
+        now=now,
+        csrf_token=csrf_token({"request": request}),
+        tenant_name=tenant.name,
+        tenants=tuple(
+            TenantOption(str(each.membership_id), each.name, each.is_current) for each in tenants
+        ),
+        person=identity.email,
+        is_admin=identity.is_admin,
+        is_demo=tenant.is_demo,
+        can_sign_out=is_ours,
+        flashes=take_flashes(request),
+    )
+
+
+def send_page(request: WebRequest, html: str, *, status: int = 200) -> Response[str]:
+    """Answer with a page, on which notes are shown for the only time."""
+    response = Response(html, media_type=MediaType.HTML, status_code=status)
+    forget_flashes(request, response)
+    return response

@@ -1,0 +1,1 @@
+"""The application attacked by itself: a family of attacks for `viral tenant verify`."""
