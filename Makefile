@@ -62,9 +62,13 @@ bench-learning: setup ## the learner beside its baselines: make bench-learning D
 dist: dev ## build the wheel and try its command in a fresh environment
 	@$(BIN)/python tools/build_wheel.py
 
+sbom: dev ## write the bill of materials of what runs: dist/sbom.json
+	@mkdir -p dist
+	@$(BIN)/python -W ignore::UserWarning -m cyclonedx_py requirements requirements/run.lock --pyproject pyproject.toml --mc-type application --output-reproducible -o dist/sbom.json
+
 lock: $(BIN)/uv ## compile the lock files again
 	@$(BIN)/uv pip compile --quiet --no-header --generate-hashes --no-emit-index-url --universal --python-version 3.11 requirements/uv.in -o requirements/uv.lock
 	@$(BIN)/uv pip compile --quiet --no-header --generate-hashes --no-emit-index-url --universal --python-version 3.11 pyproject.toml -o requirements/run.lock
 	@$(BIN)/uv pip compile --quiet --no-header --generate-hashes --no-emit-index-url --universal --python-version 3.11 pyproject.toml --group dev -c requirements/run.lock -o requirements/dev.lock
 
-.PHONY: help setup dev up test check format docs bench-learning dist lock
+.PHONY: help setup dev up test check format docs bench-learning dist sbom lock

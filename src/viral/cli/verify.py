@@ -59,15 +59,19 @@ async def _verify(settings: Settings, tenant: str | None) -> Report:
     from viral.features.verification.run import Installation, verify
     from viral.runtime import migrator_url, open_runtime
     from viral.schema.security import APP, MIGRATOR
+    from viral.web.verification.family import api_family
 
-    async with open_runtime(settings) as runtime:
+    async with open_runtime(settings) as runtime, api_family(settings) as api:
         special = {APP: runtime.urls.app, MIGRATOR: migrator_url(settings, runtime.secrets)}
         installation = Installation(
             lambda role: special.get(role) or runtime.urls.for_role(role, runtime.secrets),
             runtime.secrets,
+            settings.pg_bindir,
         )
         with progress_bar("attacking") as advance:
-            return await verify(installation, clock=runtime.clock, progress=advance, victim=tenant)
+            return await verify(
+                installation, clock=runtime.clock, progress=advance, victim=tenant, more=[api]
+            )
 
 
 def _write(found: Report, path: Path, settings: Settings) -> dict[str, str]:

@@ -14,6 +14,9 @@ from typer.testing import CliRunner, Result
 from viral.cli.verify import verify
 from viral.errors import BadFile
 
+# A whole run, which a busy machine makes long.
+pytestmark = pytest.mark.timeout(180)
+
 application = typer.Typer()
 application.command("verify")(verify)
 

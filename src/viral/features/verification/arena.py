@@ -10,8 +10,10 @@ from viral.features.verification.verdicts import Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
     from viral.database.engine import Database
+    from viral.database.urls import ServerUrl
     from viral.database.validate.findings import Finding
     from viral.features.verification.parties import Party
     from viral.features.verification.probe import Answer, Probe
@@ -20,7 +22,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Arena:
-    """One run. `product` opens the app's own pool with one connection, `findings` is the lint."""
+    """One run. `product` opens the app's own pool with one connection, `findings` is the lint.
+
+    `bindir` is the folder of PostgreSQL's programs; None: where they usually are.
+    """
 
     catalogue: Catalogue
     probes: Mapping[str, Probe]
@@ -28,6 +33,8 @@ class Arena:
     victim: Party
     product: Callable[[], Database]
     findings: list[Finding]
+    url_of: Callable[[str], ServerUrl]
+    bindir: Path | None = None
 
     def probe(self, target: Target) -> Probe:
         """Return the connection of the role that attacks."""

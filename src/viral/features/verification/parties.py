@@ -11,7 +11,7 @@ from sqlalchemy import select
 from viral.database.tenancy import context_token, token_hash
 from viral.errors import ServerError
 from viral.features.tenants import create_tenant, find_tenant
-from viral.features.users import add_member
+from viral.features.users.members import add_member
 from viral.features.verification.rows import Row, insert, make_row
 from viral.schema.base import uuid7
 from viral.schema.security import APP, AUTH, OWNER, SYSTEM
@@ -32,7 +32,7 @@ _LEFT = f"SELECT id FROM public.tenants WHERE slug ~ '^{SLUG}[0-9a-f]{{8}}-(atta
 # People cannot be deleted, so the same two serve every run. `.invalid` takes no mail (RFC 2606).
 _EMAIL = "{part}@verify.invalid"
 # They come with the tenant, or hold nothing but its context.
-_MADE = {"public.tenants", "public.users", "public.memberships", "viral.tenant_contexts"}
+MADE = {"public.tenants", "public.users", "public.memberships", "viral.tenant_contexts"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +95,10 @@ async def make_party(system: Database, secrets: Secrets, *, run: str, part: str)
 
 async def fill(party: Party, catalogue: Catalogue, probes: Mapping[str, Probe]) -> None:
     """Put a row of the party into every table that takes one, parents first."""
-    waiting = [each for each in catalogue.tables_of_tenants() if each.name not in _MADE]
-    owned = {each.name for each in waiting} | _MADE
+    waiting = [each for each in catalogue.tables_of_tenants() if each.name not in MADE]
+    owned = {each.name for each in waiting} | MADE
     while waiting:
-        ready = [each for each in waiting if _parents(each) & owned <= party.rows.keys() | _MADE]
+        ready = [each for each in waiting if _parents(each) & owned <= party.rows.keys() | MADE]
         for relation in ready or waiting:
             await _fill_one(party, relation, probes)
         owned -= {each.name for each in ready or waiting}
@@ -171,16 +171,17 @@ def new_run() -> str:
 
 async def _fill_one(party: Party, relation: Relation, probes: Mapping[str, Probe]) -> None:
     row = make_row(relation, party.rows, tenant_id=party.tenant_id, own_id=uuid7())
-    for probe, as_role, context in _ways(party, probes):
+    for probe, as_role, context in ways_of(party, probes):
         answer = await probe.keep(*as_role, insert(relation, row), context=context)
         if answer.state is None:
             party.rows[relation.name] = row
             return
 
 
-def _ways(
+def ways_of(
     party: Party, probes: Mapping[str, Probe]
 ) -> Iterator[tuple[Probe, tuple[str, ...], str | None]]:
+    """List who may put a row of a party into a table: probe, SET ROLE, context; the least first."""
     yield probes[APP], (), party.token
     yield probes[SYSTEM], (), None
     for role in (AUTH, OWNER):
@@ -194,7 +195,7 @@ def _parents(relation: Relation) -> set[str]:
 
 
 def _goes_with_tenant(relation: Relation) -> bool:
-    return relation.name in _MADE or any(
+    return relation.name in MADE or any(
         reference.target == "public.tenants" for reference in relation.references
     )
 

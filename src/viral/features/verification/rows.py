@@ -15,10 +15,16 @@ if TYPE_CHECKING:
 
 Row = dict[str, str]
 
-# A job that waits for ever: no worker takes it.
+_GAP = (
+    '{"concept_title": "verify", "platform": "tiktok", "predicted_virality": 50, "low": 40,'
+    ' "high": 60, "actual_virality_score": 70, "direction": "under-predicted"}'
+)
+# A job that waits for ever: no worker takes it. Reasons and gaps are of a form that pages can show.
 _FIXED: dict[str, Row] = {
     "public.job_queue": {"scheduled_for": "'9999-01-01 00:00:00+00'"},
+    "public.predictions": {"reasons": "'[]'"},
     "public.concept_variants": {"label": "'A'"},
+    "public.self_critiques": {"performance_gap": f"'{_GAP}'"},
 }
 _BY_TYPE = {
     "boolean": "true",

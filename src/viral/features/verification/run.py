@@ -21,6 +21,7 @@ from viral.features.verification.attacks.catalogue import CATALOGUE
 from viral.features.verification.attacks.context import CONTEXT
 from viral.features.verification.attacks.functions import FUNCTIONS
 from viral.features.verification.attacks.keys import KEYS
+from viral.features.verification.attacks.outside import OUTSIDE
 from viral.features.verification.attacks.reading import READING
 from viral.features.verification.attacks.roles import ROLES
 from viral.features.verification.attacks.writing import WRITING
@@ -41,8 +42,9 @@ from viral.features.verification.verdicts import Target, Trial, not_applicable
 from viral.schema.security import APP, MIGRATOR, SYSTEM
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
     from datetime import datetime
+    from pathlib import Path
 
     from viral.database.secrets import Secrets
     from viral.database.urls import ServerUrl
@@ -52,7 +54,7 @@ if TYPE_CHECKING:
 
     Progress = Callable[[str, int, int | None], None]
 
-FAMILIES = (READING, WRITING, KEYS, CONTEXT, ROLES, FUNCTIONS, CATALOGUE)
+FAMILIES = (READING, WRITING, KEYS, CONTEXT, ROLES, FUNCTIONS, OUTSIDE, CATALOGUE)
 # Any number; two verifications would remove each other's tenants.
 _LOCK = 7_391_046_218_551
 _ONLY_READS = not_applicable("against a tenant of yours only reads are tried")
@@ -62,10 +64,14 @@ _BUSY = "the server was busy ({state}); try again"
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """What is attacked, by its own credentials: the address of each role, the keys."""
+    """What is attacked, by its own credentials: the address of each role, the keys.
+
+    `bindir` is the folder of PostgreSQL's programs; None: where they usually are.
+    """
 
     url_of: Callable[[str], ServerUrl]
     secrets: Secrets
+    bindir: Path | None = None
 
 
 async def verify(
@@ -74,8 +80,11 @@ async def verify(
     clock: Callable[[], datetime],
     progress: Progress,
     victim: str | None = None,
+    more: Sequence[Family] = (),
 ) -> Report:
     """Attack an installation as one tenant against another, and tell how each attempt ended.
+
+    `more` are families of attacks on what stands above the database.
 
     `victim` is the slug of a tenant that exists: then it is only read from, and in place of rows
     the report holds counts. Without it both tenants are made for the run and removed at its end.
@@ -101,8 +110,11 @@ async def verify(
             victim=other,
             product=lambda: _pool(installation, APP),
             findings=findings,
+            url_of=installation.url_of,
+            bindir=installation.bindir,
         )
-        trials = await _attack(arena, progress, only_reads=victim is not None)
+        plan = list(_plan(arena, (*FAMILIES, *more)))
+        trials = await _attack(arena, plan, progress, only_reads=victim is not None)
         filled = sorted(other.seen)
     return Report(
         subject=subject,
@@ -115,8 +127,13 @@ async def verify(
     )
 
 
-async def _attack(arena: Arena, progress: Progress, *, only_reads: bool) -> list[Trial]:
-    planned = list(_plan(arena))
+async def _attack(
+    arena: Arena,
+    planned: list[tuple[Family, Attack, Target]],
+    progress: Progress,
+    *,
+    only_reads: bool,
+) -> list[Trial]:
     trials = []
     for number, (family, attack, target) in enumerate(planned, 1):
         progress(f"attack {attack.id}", number, len(planned))
@@ -134,8 +151,8 @@ async def _try(arena: Arena, attack: Attack, target: Target) -> Verdict:
         return not_applicable(_BUSY.format(state=busy))
 
 
-def _plan(arena: Arena) -> Iterator[tuple[Family, Attack, Target]]:
-    for family in FAMILIES:
+def _plan(arena: Arena, families: Sequence[Family]) -> Iterator[tuple[Family, Attack, Target]]:
+    for family in families:
         for attack in family.attacks:
             for target in [*attack.targets(arena)] or [_NOTHING]:
                 yield family, attack, target
@@ -195,7 +212,7 @@ async def _lock(migrator: Probe) -> None:
 def _pool(installation: Installation, role: str) -> Database:
     """Open the product's own pool of a role, with one connection that everybody gets."""
     url = replace(installation.url_of(role), pool_size=1)
-    return Database(url, context_key=installation.secrets.context_key)
+    return Database(url, context_key=lambda: installation.secrets.context_key)
 
 
 async def _subject(installation: Installation) -> Subject:
