@@ -59,6 +59,9 @@ docs: setup ## write the generated reference and the files of viral-schema/ agai
 bench-learning: setup ## the learner beside its baselines: make bench-learning DATA=folder
 	@$(BIN)/python bench/learning.py $(DATA)
 
+bench-isolation: setup ## what row security and the tenant context cost, beside plain queries
+	@$(BIN)/python bench/isolation.py
+
 dist: dev ## build the wheel and try its command in a fresh environment
 	@$(BIN)/python tools/build_wheel.py
 
@@ -71,4 +74,4 @@ lock: $(BIN)/uv ## compile the lock files again
 	@$(BIN)/uv pip compile --quiet --no-header --generate-hashes --no-emit-index-url --universal --python-version 3.11 pyproject.toml -o requirements/run.lock
 	@$(BIN)/uv pip compile --quiet --no-header --generate-hashes --no-emit-index-url --universal --python-version 3.11 pyproject.toml --group dev -c requirements/run.lock -o requirements/dev.lock
 
-.PHONY: help setup dev up test check format docs bench-learning dist sbom lock
+.PHONY: help setup dev up test check format docs bench-learning bench-isolation dist sbom lock

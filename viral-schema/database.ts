@@ -31,9 +31,9 @@ export interface Tenant {
   used_quota: number;
   quota_reset_at: Timestamp;
   is_demo: boolean;
-  clerk_organization_id: string | null;
   created_at: Timestamp;
   updated_at: Timestamp;
+  clerk_organization_id: string | null;
 }
 
 /** The hash of a tenant's context token: who holds the token acts as the tenant. */
@@ -90,12 +90,12 @@ export interface Session {
   tenant_id: Uuid;
   user_id: Uuid;
   token_sha256: Base64;
-  method: "link" | "password" | "clerk";
   opened_at: Timestamp | null;
   last_seen_at: Timestamp | null;
   expires_at: Timestamp;
   ended_at: Timestamp | null;
   created_at: Timestamp;
+  method: "link" | "password" | "clerk";
 }
 
 /** A key of a program that acts for a person; shown once, kept as a keyed hash. */

@@ -317,7 +317,9 @@ async def test_pruning_forgets_sessions_that_ended_a_month_ago(
         ("unknown", "unknown", True),
     ],
 )
-def test_c12_a_network_of_one_home_is_counted_as_one(one: str, other: str, is_same: bool) -> None:
+def test_c12_a_network_of_one_home_is_counted_as_one(
+    *, one: str, other: str, is_same: bool
+) -> None:
     found, compared = caller_at(one, b"pepper"), caller_at(other, b"pepper")
 
     assert (found.bucket == compared.bucket) is is_same

@@ -184,7 +184,10 @@ async def test_a_former_member_comes_back_with_the_role_of_now(
     async with system.session_without_tenant() as session:
         await add_member(session, tenant_id=alice.id, user_id=alice.user_id, role="MEMBER")
 
-    assert (await identity(app, token)).role == "MEMBER"
+    with pytest.raises(NotSignedIn):
+        await identity(app, token)
+    again = await signed_in(app, await link_for(system, alice))
+    assert (await identity(app, again)).role == "MEMBER"
     assert await count_rows(admin, "memberships") == 1
 
 

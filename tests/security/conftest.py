@@ -81,14 +81,14 @@ async def studio(
         yield application
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 async def alices(studio: Litestar, pair: Pair) -> AsyncIterator[Browser]:
     """Open a browser in which Alice is signed in."""
     async with signed_in(studio, pair.alice) as browser:
         yield browser
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 async def bobs(studio: Litestar, pair: Pair) -> AsyncIterator[Browser]:
     """Open a browser in which Bob is signed in."""
     async with signed_in(studio, pair.bob) as browser:

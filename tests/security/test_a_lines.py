@@ -39,7 +39,8 @@ async def furnished(cluster: Cluster) -> AsyncIterator[Report]:
     await cluster.execute_as_admin(name, f"SET ROLE {OWNER}", *FURNITURE)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run, "FAMILIES", only({"A01", "A24", "A25", "A33"}))
-        yield await verify_database(cluster, name)
+        report = await verify_database(cluster, name)
+    yield report
     await cluster.execute_as_admin("postgres", f"DROP DATABASE {name} WITH (FORCE)")
 
 

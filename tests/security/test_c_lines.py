@@ -66,7 +66,7 @@ async def test_c02_what_is_secret_is_found_nowhere_and_what_is_not_everywhere(
 
     assert {"access token", "key", "password", "session", "invitation", "sign-in"} <= set(secrets)
     assert set() == hits
-    assert {"rows", "wal", "dump", "table", "answers", "events"} <= seen
+    assert set() == {"rows", "wal", "dump", "table", "answers", "events"} - seen
 
 
 async def plant(studio: Litestar, browser: Browser, pair: Pair) -> dict[str, str]:

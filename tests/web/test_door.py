@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import httpx
 import pytest
 from litestar import Litestar
@@ -106,3 +108,10 @@ async def change(
     """Send a form, by whichever method a route takes."""
     data = {"_csrf_token": token} if token else {}
     return await browser.client.request(method, address_of(path), data=data, headers=headers)
+
+
+async def test_a_form_where_json_is_asked_for_is_answered(alices: Browser) -> None:
+    async with asyncio.timeout(10):
+        answer = await alices.upload("/api/v1/concepts", "a.csv", b"id\n")
+
+    assert answer.status_code in {400, 415, 422}

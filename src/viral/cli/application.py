@@ -10,12 +10,14 @@ from typing import Annotated
 import typer
 
 from viral.cli import (
+    audit,
     concepts,
     db,
     generate,
     import_prisma,
     keys,
     migrate,
+    people,
     performance,
     processes,
     pull,
@@ -58,6 +60,8 @@ db.group.command("import-prisma")(import_prisma.import_prisma)
 application.add_typer(keys.group, name="keys")
 application.add_typer(tenant.group, name="tenant")
 tenant.group.command("verify")(verify.verify)
+application.add_typer(people.group, name="user")
+application.add_typer(audit.group, name="audit")
 application.add_typer(trends.group, name="trends")
 application.add_typer(concepts.group, name="concepts")
 application.add_typer(performance.group, name="performance")

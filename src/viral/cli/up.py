@@ -44,10 +44,21 @@ def status(
 
 def sign_in(
     tenant: Annotated[str | None, typer.Option("--tenant", help="The tenant's slug.")] = None,
+    email: Annotated[
+        str | None, typer.Option("--email", help="A member whom the link is for; else you.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Print a link that signs you in once. Example: viral sign-in --tenant demo."""
-    link = asyncio.run(_sign_in_link(load_settings(), tenant))
+    """Print a link that signs you in once. Example: viral sign-in --tenant demo.
+
+    With --email it is a member's, who may set a password with it: the way back for who forgot
+    theirs. Give it to nobody else.
+    """
+    settings = load_settings()
+    if email is None:
+        link = asyncio.run(_sign_in_link(settings, tenant))
+    else:
+        link = asyncio.run(_link_of_member(settings, tenant, email))
     if as_json:
         print_json({"link": link})
     else:
@@ -57,6 +68,11 @@ def sign_in(
 def address_of(settings: Settings) -> str:
     """Return where people reach the dashboard."""
     return settings.public_url or f"http://127.0.0.1:{settings.port}"
+
+
+def sign_in_address(settings: Settings, token: str) -> str:
+    """Return the link that spends a token."""
+    return f"{address_of(settings)}/sign-in?token={token}"
 
 
 async def _up(settings: Settings) -> int:
@@ -142,4 +158,19 @@ async def _sign_in_link(settings: Settings, slug: str | None) -> str:
         token = await make_sign_in_link(
             session, tenant_id=tenant.id, user_id=operator.id, now=runtime.clock()
         )
-    return f"{address_of(settings)}/sign-in?token={token}"
+    return sign_in_address(settings, token)
+
+
+async def _link_of_member(settings: Settings, slug: str | None, email: str) -> str:
+    from viral.features.tenants import find_tenant
+    from viral.features.users.members import link_for
+    from viral.runtime import open_runtime
+    from viral.schema.vocabulary import email_of
+
+    async with (
+        open_runtime(settings) as runtime,
+        runtime.system.session_without_tenant() as session,
+    ):
+        tenant = await find_tenant(session, slug)
+        token = await link_for(session, tenant, email_of(email), now=runtime.clock())
+    return sign_in_address(settings, token)

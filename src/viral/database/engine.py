@@ -21,6 +21,7 @@ from viral.database.faults import (
     sqlstate_of,
 )
 from viral.database.tenancy import (
+    IN_POOL,
     WITHOUT_TENANT,
     TenantConnection,
     context_token,
@@ -188,10 +189,9 @@ def _forget_context(connection: Connection) -> None:
 
 
 def _allow_pool(adapted: object, _entry: ConnectionPoolEntry) -> None:
-    # Between owners the pool pings the server.
     driver = getattr(adapted, "driver_connection", None)
     if driver is not None:
-        driver.context = WITHOUT_TENANT
+        driver.context = IN_POOL
 
 
 @event.listens_for(TenantSession, "after_begin")

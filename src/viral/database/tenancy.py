@@ -21,6 +21,8 @@ import asyncpg
 from viral.errors import BadTenantId, CommitLost, TenantContextMissing
 
 WITHOUT_TENANT: Literal["without tenant"] = "without tenant"
+# Between two owners the pool alone may talk to the server, to see that it is there.
+IN_POOL: Literal["in pool"] = "in pool"
 _TOKEN = re.compile(r"\A[0-9a-f]{64}\Z")
 # Settings and held cursors of the session belong to whoever had the connection before. Sent with
 # BEGIN in one message: no round trip, and no difference that could be measured.
@@ -66,17 +68,26 @@ class TenantTransaction:
         await self._connection.execute("ROLLBACK")
 
 
+class NoTransaction:
+    """What the pool's ping runs in: nothing. It sends an empty query, and saves two round trips."""
+
+    async def start(self) -> None: ...
+
+    async def commit(self) -> None: ...
+
+    async def rollback(self) -> None: ...
+
+
 class TenantConnection(asyncpg.Connection):
     """A connection whose transactions carry a tenant's context.
 
-    `context` is a token, WITHOUT_TENANT, or None: then the next transaction is refused.
+    `context` is a token, WITHOUT_TENANT, IN_POOL, or None: then the next transaction is refused.
     """
 
     # asyncpg's own class has slots; these two need room.
     __slots__ = ("__dict__",)
 
-    # Until a session takes the connection, the pool itself may talk to the server.
-    context: str | None = WITHOUT_TENANT
+    context: str | None = IN_POOL
     hides_statements = False
 
     def transaction(  # type: ignore[override]  # the dialect starts, commits, rolls back: no more
@@ -85,8 +96,10 @@ class TenantConnection(asyncpg.Connection):
         isolation: str | None = None,
         readonly: bool = False,
         deferrable: bool = False,
-    ) -> TenantTransaction:
+    ) -> TenantTransaction | NoTransaction:
         """Return a transaction that begins with the context of this connection."""
+        if self.context == IN_POOL:
+            return NoTransaction()
         head = "BEGIN"
         if isolation:
             head += f" ISOLATION LEVEL {isolation.replace('_', ' ').upper()}"

@@ -57,7 +57,8 @@ class Tenant(Identified, Updated, Base):
         server_default=text("(date_trunc('month', now(), 'UTC') + interval '1 month')")
     )
     is_demo: Mapped[bool] = mapped_column(server_default=text("false"))
-    clerk_organization_id: Mapped[str | None]
+    # What was added later stands last, as ALTER TABLE puts it.
+    clerk_organization_id: Mapped[str | None] = mapped_column(sort_order=100)
 
     __table_args__ = (
         UniqueConstraint("slug"),
@@ -214,6 +215,8 @@ class Invitation(Identified, Created, Base):
         CheckConstraint("octet_length(token_sha256) = 32", name="token_sha256"),
         tenant_only(),
         functions_too(),
+        system_too("SELECT"),
+        system_too("UPDATE"),
         *(
             Grant(
                 role,
@@ -233,6 +236,12 @@ class Invitation(Identified, Created, Base):
             for role in (APP, READONLY)
         ),
         Grant(AUTH, "SELECT", "INSERT", "UPDATE"),
+        Grant(
+            SYSTEM,
+            "SELECT",
+            columns=("id", "tenant_id", "email", "invited_by", "accepted_at", "revoked_at"),
+        ),
+        Grant(SYSTEM, "UPDATE", columns=("revoked_at",)),
     )
 
 
@@ -247,11 +256,11 @@ class Session(Identified, Created, Base):
     tenant_id: Mapped[UUID] = mapped_column(ForeignKey("tenants.id", ondelete="CASCADE"))
     user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
     token_sha256: Mapped[bytes]
-    method: Mapped[str] = mapped_column(server_default="link")
     opened_at: Mapped[datetime | None]
     last_seen_at: Mapped[datetime | None]
     expires_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
+    method: Mapped[str] = mapped_column(server_default="link", sort_order=100)
 
     __table_args__ = (
         ForeignKeyConstraint(

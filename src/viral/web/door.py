@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 import structlog
 from litestar import Request
 from litestar.datastructures import FormMultiDict, MutableScopeHeaders
-from litestar.enums import ScopeType
+from litestar.enums import RequestEncodingType, ScopeType
 from litestar.exceptions import HTTPException
 from litestar.handlers import BaseRouteHandler
 from litestar.middleware import ASGIMiddleware
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, HTTPRequestEvent, Message, Receive, Scope, Send
 
 from viral.errors import NotAllowed
 from viral.features.users.sessions import Identity
@@ -70,6 +70,8 @@ class Door(ASGIMiddleware):
                 # Uploaded files of a request that is refused further in would stay open.
                 stack.push_async_callback(form.close)
                 _refuse_unreadable_token(request, site, form)
+                if request.content_type[0] == RequestEncodingType.MULTI_PART:
+                    receive = _nothing_more
             await next_app(scope, receive, send)
 
 
@@ -186,6 +188,11 @@ async def _read_form(request: WebRequest) -> FormMultiDict:
         return await request.form()
     except (UnicodeError, LookupError) as error:
         raise HTTPException(status_code=400) from error
+
+
+async def _nothing_more() -> HTTPRequestEvent:
+    """End a body whose parts were read: a route that takes JSON would wait for it for ever."""
+    return {"type": "http.request", "body": b"", "more_body": False}
 
 
 def _refuse_unreadable_token(request: WebRequest, site: Site, form: FormMultiDict) -> None:

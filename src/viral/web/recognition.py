@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
-from viral.errors import NotAllowed, NotSignedIn, RateLimited
+from viral.errors import NotAllowed, NotSignedIn
 from viral.features.limits import Caller, caller_at
 from viral.features.users.api_keys import PREFIX, identify_key
 from viral.features.users.clerk import Verified, clerk_credential, enter_by_clerk
@@ -84,25 +81,22 @@ async def _by_bearer(request: WebRequest, bearer: str) -> Identity:
 async def _by_session(request: WebRequest, token: str) -> Identity:
     runtime: Runtime = request.app.state.runtime
     site: Site = request.app.state.site
-    caller = caller_of(request)
-
-    async def enter(session: AsyncSession) -> Identity:
-        return await identify(session, token, caller=caller, limits=site.limits)
-
-    return await _entered(runtime, enter)
+    async with runtime.app.session_without_tenant() as session:
+        return await identify(session, token, caller=caller_of(request), limits=site.limits)
 
 
 async def _by_key(request: WebRequest, key: str) -> Identity:
     runtime: Runtime = request.app.state.runtime
     site: Site = request.app.state.site
-    caller = caller_of(request)
-
-    async def enter(session: AsyncSession) -> Identity:
-        pepper = runtime.secrets.pepper
-        return await identify_key(session, key, pepper=pepper, caller=caller, limits=site.limits)
-
     try:
-        identity = await _entered(runtime, enter)
+        async with runtime.app.session_without_tenant() as session:
+            identity = await identify_key(
+                session,
+                key,
+                pepper=runtime.secrets.pepper,
+                caller=caller_of(request),
+                limits=site.limits,
+            )
     except NotSignedIn as error:
         raise NotSignedIn(
             "This API key is not known, revoked or expired.", hint="Make another one."
@@ -111,21 +105,6 @@ async def _by_key(request: WebRequest, key: str) -> Identity:
     if needed not in identity.scopes:
         raise NotAllowed(f"This key lacks the scope {needed!r}.", hint="Make a key that has it.")
     return identity
-
-
-async def _entered(
-    runtime: Runtime, enter: Callable[[AsyncSession], Awaitable[Identity]]
-) -> Identity:
-    """Ask who somebody is, and keep the turns that it took also when they are refused.
-
-    An error that left the transaction would give them back: nobody who guesses would run out.
-    """
-    async with runtime.app.session_without_tenant() as session:
-        try:
-            return await enter(session)
-        except (NotSignedIn, RateLimited) as error:
-            refused = error
-    raise refused
 
 
 async def _by_clerk(request: WebRequest, token: str) -> Identity:

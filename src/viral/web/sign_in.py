@@ -19,9 +19,9 @@ from viral.features.users.sessions import (
 )
 from viral.features.users.sign_in import Door, SignedIn
 from viral.runtime import Runtime
-from viral.web.deeds import note_deed
 from viral.web.dashboard.rendering import render
 from viral.web.dashboard.views import Page, SignInPage
+from viral.web.deeds import note_deed
 from viral.web.dependencies import Person, Transaction, Wired
 from viral.web.door import EITHER
 from viral.web.forms import Form

@@ -17,7 +17,7 @@ from viral.errors import AlreadyExists, NotFound
 from viral.features.audit import note
 from viral.features.tenants import create_tenant
 from viral.features.users.api_keys import revoke_keys_of
-from viral.features.users.members import add_member
+from viral.features.users.members import add_member, revoke_invitations_of
 from viral.features.users.sessions import identity_of
 from viral.schema.base import uuid7
 from viral.schema.tenants import Membership, Session, Tenant, User
@@ -259,6 +259,7 @@ async def _end_memberships(session: AsyncSession, *which: ColumnElement[bool]) -
     for tenant_id, user_id in ended.all():
         await _end_own_sessions(session, user_id, tenant_id)
         await revoke_keys_of(session, user_id, tenant_id=tenant_id)
+        await revoke_invitations_of(session, user_id, tenant_id=tenant_id)
         await note(session, "ended membership", "by Clerk", tenant_id=tenant_id, user_id=user_id)
 
 

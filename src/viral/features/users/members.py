@@ -9,8 +9,9 @@ from sqlalchemy import func, select, update
 
 from viral.errors import AlreadyExists, LastAdmin, NotFound
 from viral.features.audit import note
+from viral.features.users.api_keys import revoke_keys_of
 from viral.features.users.sessions import make_sign_in_link
-from viral.schema.tenants import ApiKey, Membership, Session, Tenant, User
+from viral.schema.tenants import Invitation, Membership, Session, Tenant, User
 from viral.schema.vocabulary import role_of
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ async def add_member(
         await _end_sessions(
             session, user_id, Session.tenant_id == tenant_id, Session.method != "clerk"
         )
-        await _revoke_keys(session, tenant_id, user_id)
+        await revoke_keys_of(session, user_id, tenant_id=tenant_id)
     member.role = role
     member.ended_at = None
     await session.flush()
@@ -156,8 +157,8 @@ async def link_for(session: AsyncSession, tenant: Tenant, email: str, *, now: da
 async def assign_role(session: AsyncSession, tenant: Tenant, email: str, role: Role) -> Member:
     """Give a member another role, as the operator; return them as they were.
 
-    Their sessions end. The keys of who is no admin any more are revoked: one that was made for an
-    admin would be one again with the role. LastAdmin keeps one.
+    Their sessions end. The invitations and keys of who is no admin any more are revoked: a key that
+    was made for an admin would be one again with the role. LastAdmin keeps one.
     """
     await _lock(session, tenant.id)
     member = await find_member(session, tenant, email)
@@ -168,21 +169,43 @@ async def assign_role(session: AsyncSession, tenant: Tenant, email: str, role: R
     await _keep_an_admin(session, tenant, email)
     await _end_sessions(session, member.user_id, Session.tenant_id == tenant.id)
     if role != "ADMIN":
-        await _revoke_keys(session, tenant.id, member.user_id)
+        await revoke_keys_of(session, member.user_id, tenant_id=tenant.id)
+        await revoke_invitations_of(session, member.user_id, tenant_id=tenant.id)
     await note(session, "changed role", email, tenant_id=tenant.id, role=role, by=_OPERATOR)
     return member
 
 
-async def remove_member(session: AsyncSession, tenant: Tenant, email: str) -> None:
-    """Let a member go, as the operator; their sessions and keys end. LastAdmin keeps one."""
+async def remove_member(session: AsyncSession, tenant: Tenant, email: str) -> Member:
+    """Let a member go, as the operator; return them as they were. LastAdmin keeps one.
+
+    Their sessions, keys and invitations end.
+    """
     await _lock(session, tenant.id)
     member = await find_member(session, tenant, email)
     ending = update(Membership).where(Membership.id == member.membership_id)
     await session.execute(ending.values(ended_at=func.now()))
     await _keep_an_admin(session, tenant, email)
     await _end_sessions(session, member.user_id, Session.tenant_id == tenant.id)
-    await _revoke_keys(session, tenant.id, member.user_id)
+    await revoke_keys_of(session, member.user_id, tenant_id=tenant.id)
+    await revoke_invitations_of(session, member.user_id, tenant_id=tenant.id)
     await note(session, "ended membership", email, tenant_id=tenant.id, by=_OPERATOR)
+    return member
+
+
+async def revoke_invitations_of(session: AsyncSession, user_id: UUID, *, tenant_id: UUID) -> None:
+    """Take back what a person sent in a tenant, and what waits for them, as the system role."""
+    email = select(User.email).where(User.id == user_id).scalar_subquery()
+    await session.execute(
+        update(Invitation)
+        .where(
+            Invitation.tenant_id == tenant_id,
+            (Invitation.invited_by == user_id) | (Invitation.email == email),
+            Invitation.accepted_at.is_(None),
+            Invitation.revoked_at.is_(None),
+        )
+        .values(revoked_at=func.now()),
+        execution_options={"synchronize_session": False},
+    )
 
 
 async def sign_out_everywhere(session: AsyncSession, email: str) -> int:
@@ -271,13 +294,3 @@ async def _end_sessions(
         .returning(Session.tenant_id)
     )
     return ended.all()
-
-
-async def _revoke_keys(session: AsyncSession, tenant_id: UUID, user_id: UUID) -> None:
-    await session.execute(
-        update(ApiKey)
-        .where(
-            ApiKey.tenant_id == tenant_id, ApiKey.user_id == user_id, ApiKey.revoked_at.is_(None)
-        )
-        .values(revoked_at=func.now())
-    )

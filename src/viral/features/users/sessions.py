@@ -107,11 +107,12 @@ async def identify(
 async def identity_of(session: AsyncSession, row: Row[Any] | None, credential: bytes) -> Identity:
     """Read what a function that knows credentials answers.
 
-    A credential that is none costs its address a turn: committed here, before the error would
-    give it back.
+    The turns that were taken are committed before an error would give them back: nobody who
+    guesses would run out.
     """
-    if row is None:
+    if row is None or row.wait_s:
         await session.commit()
+    if row is None:
         raise NotSignedIn("You are not signed in.")
     refuse_wait(row.wait_s)
     return Identity(

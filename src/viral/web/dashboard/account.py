@@ -10,11 +10,11 @@ from viral.errors import SignInRefused
 from viral.features.tenants import own_tenant
 from viral.features.users.sessions import list_own_sessions
 from viral.features.users.sign_in import set_password
-from viral.web.deeds import note_deed
 from viral.web.dashboard.flashes import send_back
 from viral.web.dashboard.rendering import render
 from viral.web.dashboard.switcher import page_of, send_page
 from viral.web.dashboard.views import AccountPage, Flash, SessionRow
+from viral.web.deeds import note_deed
 from viral.web.dependencies import Person, Transaction, Wired
 from viral.web.forms import Form
 from viral.web.recognition import caller_of

@@ -18,12 +18,12 @@ from viral.features.users.sessions import Identity
 from viral.runtime import Runtime
 from viral.schema.tenants import ApiKey
 from viral.schema.vocabulary import SCOPES, Scope
-from viral.web.deeds import note_deed
 from viral.web.dashboard.flashes import send_back
 from viral.web.dashboard.people import emails_of
 from viral.web.dashboard.rendering import render
 from viral.web.dashboard.switcher import page_of, send_page
 from viral.web.dashboard.views import Choice, Flash, KeyRow, KeysPage, ShownOnce
+from viral.web.deeds import note_deed
 from viral.web.dependencies import Person, Transaction, Wired
 from viral.web.forms import Form
 from viral.web.requests import WebRequest

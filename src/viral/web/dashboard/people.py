@@ -23,11 +23,11 @@ from viral.features.users.sessions import Identity
 from viral.runtime import Runtime
 from viral.schema.tenants import Invitation, Membership, User
 from viral.schema.vocabulary import Role, email_of, role_of
-from viral.web.deeds import note_deed
 from viral.web.dashboard.flashes import send_back
 from viral.web.dashboard.rendering import render
 from viral.web.dashboard.switcher import page_of, send_page
 from viral.web.dashboard.views import Flash, InvitationRow, MemberRow, PeoplePage, ShownOnce
+from viral.web.deeds import note_deed
 from viral.web.dependencies import Person, Transaction, Wired
 from viral.web.forms import Form
 from viral.web.links import link_to

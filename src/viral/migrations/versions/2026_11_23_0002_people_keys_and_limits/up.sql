@@ -314,6 +314,10 @@ CREATE POLICY system_insert ON public.audit_log AS PERMISSIVE FOR INSERT TO vira
 
 CREATE POLICY functions ON public.invitations AS PERMISSIVE FOR ALL TO viral_auth USING (true) WITH CHECK (true);
 
+CREATE POLICY system_select ON public.invitations AS PERMISSIVE FOR SELECT TO viral_system USING (true);
+
+CREATE POLICY system_update ON public.invitations AS PERMISSIVE FOR UPDATE TO viral_system USING (true) WITH CHECK (true);
+
 CREATE POLICY tenant_only ON public.invitations AS PERMISSIVE FOR ALL TO viral_app, viral_readonly USING ((tenant_id = (SELECT viral.tenant_id()))) WITH CHECK ((tenant_id = (SELECT viral.tenant_id())));
 
 SET LOCAL ROLE viral_auth;
@@ -331,6 +335,8 @@ GRANT SELECT (revoked_at), UPDATE (revoked_at) ON public.api_keys TO viral_syste
 GRANT SELECT (tenant_id) ON public.api_keys TO viral_system;
 
 GRANT SELECT (user_id) ON public.api_keys TO viral_system;
+
+GRANT SELECT (id, tenant_id, email, invited_by, accepted_at, revoked_at), UPDATE (revoked_at) ON public.invitations TO viral_system;
 
 GRANT SELECT (accepted_at) ON public.invitations TO viral_app;
 
