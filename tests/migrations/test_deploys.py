@@ -166,7 +166,7 @@ async def test_a_database_older_than_the_bookkeeping_is_adopted(
     applied = await migrate.deploy(url, history=history)
     after = await migrate.status(url, history=history)
 
-    assert (["0001"], []) == (before.applied, before.records)
+    assert (["0001", "0002"], []) == (before.applied, before.records)
     assert [] == applied
     assert [(each.id, each.checksum) for each in read_history(history).revisions] == [
         (record.revision, record.checksum) for record in after.records
@@ -275,10 +275,10 @@ async def test_a_half_undone_revision_is_undone_by_the_next_undo(
     undone = await migrate.undo(url, history=history, accept_data_loss=True)
 
     assert "two_test is half undone, at step 2 of 2 (no paint): division" in str(between.half_done)
-    assert ([half_undone], ["0001"]) == (between.pending, between.applied)
+    assert ([half_undone], ["0001", "0002"]) == (between.pending, between.applied)
     assert [half_undone] == undone
     assert not await exists(admin, "paint")
-    assert "0001" == (await migrate.status(url, history=history)).current
+    assert "0002" == (await migrate.status(url, history=history)).current
 
 
 async def test_a_deploy_undoes_a_half_undone_revision_and_applies_it_again(
@@ -292,7 +292,7 @@ async def test_a_deploy_undoes_a_half_undone_revision_and_applies_it_again(
     assert await exists(admin, "brush")
 
 
-@pytest.mark.parametrize(("outcome", "current"), [("applied", "two"), ("rolled back", "0001")])
+@pytest.mark.parametrize(("outcome", "current"), [("applied", "two"), ("rolled back", "0002")])
 async def test_a_revision_that_was_ended_by_hand_is_resolved(
     url: ServerUrl, history: Path, half_applied: str, outcome: str, current: str
 ) -> None:
@@ -313,8 +313,8 @@ async def test_only_a_half_done_revision_can_be_resolved(
 
 
 async def test_nobody_can_go_back_to_what_is_not_applied(url: ServerUrl) -> None:
-    with pytest.raises(BadInput, match="0002 is not applied"):
-        await migrate.downgrade(url, "0002")
+    with pytest.raises(BadInput, match="0009 is not applied"):
+        await migrate.downgrade(url, "0009")
 
 
 async def test_a_deploy_through_a_pooler_is_refused(url: ServerUrl) -> None:

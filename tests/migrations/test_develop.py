@@ -137,7 +137,7 @@ async def test_a_loss_is_counted_over_all_tenants_and_refused_until_somebody_acc
     else:
         await deployment
         assert [] == said(await catalog_of_models(url, schema), await catalog_at(url))
-    assert ["before-0002"] == restore_points
+    assert ["before-0003"] == restore_points
 
 
 @cases(case for case in CASES if case.refused)
@@ -185,8 +185,8 @@ async def test_a_migration_is_a_file_and_its_scripts(
     migration = await develop(url, name="Add the colour!", schema=schema, history=history)
 
     assert migration is not None
-    assert ("0002", None) == (migration.revision, migration.irreversible)
-    assert migration.file.name.endswith("_0002_add_the_colour.py")
+    assert ("0003", None) == (migration.revision, migration.irreversible)
+    assert migration.file.name.endswith("_0003_add_the_colour.py")
     assert """\
 -- Add the colour.
 

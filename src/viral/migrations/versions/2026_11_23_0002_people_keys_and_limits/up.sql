@@ -336,8 +336,6 @@ GRANT SELECT (tenant_id) ON public.api_keys TO viral_system;
 
 GRANT SELECT (user_id) ON public.api_keys TO viral_system;
 
-GRANT SELECT (id, tenant_id, email, invited_by, accepted_at, revoked_at), UPDATE (revoked_at) ON public.invitations TO viral_system;
-
 GRANT SELECT (accepted_at) ON public.invitations TO viral_app;
 
 GRANT SELECT (accepted_at) ON public.invitations TO viral_readonly;
@@ -373,6 +371,8 @@ GRANT SELECT (role) ON public.invitations TO viral_readonly;
 GRANT SELECT (tenant_id) ON public.invitations TO viral_app;
 
 GRANT SELECT (tenant_id) ON public.invitations TO viral_readonly;
+
+GRANT SELECT (id, tenant_id, email, invited_by, accepted_at, revoked_at), UPDATE (revoked_at) ON public.invitations TO viral_system;
 
 GRANT UPDATE (clerk_organization_id) ON public.tenants TO viral_system;
 
