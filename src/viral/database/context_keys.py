@@ -204,10 +204,9 @@ async def _store_tokens(connection: AsyncConnection, key: ContextKey, advance: A
     """Store the hash of the token of each tenant that lacks it, a batch a transaction."""
     async with _as_auth(connection):
         total = await connection.scalar(select(func.count()).select_from(_lacking(key).subquery()))
-    # Another row of the same tenant and key is as good; the same hash elsewhere is an error.
-    insert = bulk_insert(TenantContext, _NAMES).on_conflict_do_nothing(
-        index_elements=["tenant_id", "key_id"]
-    )
+    # Another run's row is as good. No index is named: of two runs at once, either of the table's
+    # unique indexes may be the first to see the other's row.
+    insert = bulk_insert(TenantContext, _NAMES).on_conflict_do_nothing()
     stored = 0
     batch = _lacking(key).order_by(Tenant.id).limit(BATCH)
     while True:
