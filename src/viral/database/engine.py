@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import event
+from sqlalchemy import bindparam, event
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import ORMExecuteState, Session, with_loader_criteria
 
@@ -212,19 +212,35 @@ def _own_new_rows(session: Session, _flush: UOWTransaction, _objects: object) ->
             row.tenant_id = tenant_id
 
 
+# One option for all tenants, and the tenant a parameter: SQLAlchemy knows a statement again at
+# once, where an option made for each took a tenth of a request.
+_OF_TENANT = with_loader_criteria(
+    TenantOwned,
+    lambda table: table.tenant_id == bindparam("tenant_of_session"),
+    include_aliases=True,
+    propagate_to_loaders=False,
+)
+
+
 @event.listens_for(TenantSession, "do_orm_execute")
 def _name_tenant(state: ORMExecuteState) -> None:
     """Add the tenant as a predicate: PostgreSQL can skip, a router can route; policies decide."""
     refuse_bulk_write(state)
     tenant_id = state.session.info.get("tenant_id")
-    if tenant_id is not None and not state.is_column_load and not state.is_relationship_load:
-        state.statement = state.statement.options(
-            with_loader_criteria(
-                TenantOwned,
-                lambda table: table.tenant_id == tenant_id,
-                include_aliases=True,
-            )
+    if tenant_id is None or state.is_column_load:
+        return
+    if state.is_select:
+        if not state.is_relationship_load:
+            state.statement = state.statement.options(_OF_TENANT)
+        given = state.parameters or {}
+        assert isinstance(given, dict)
+        state.parameters = given | {"tenant_of_session": tenant_id}
+        return
+    state.statement = state.statement.options(
+        with_loader_criteria(
+            TenantOwned, lambda table: table.tenant_id == tenant_id, include_aliases=True
         )
+    )
 
 
 def is_unique_violation(error: DBAPIError) -> bool:
