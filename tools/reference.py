@@ -49,7 +49,7 @@ def _usage(name: str, command: typer.core.TyperCommand) -> str:
     for parameter in command.params:
         value = (parameter.name or "").upper()
         if isinstance(parameter, typer.core.TyperArgument):
-            words.append(value)
+            words.append(value if parameter.required else f"[{value}]")
         elif parameter.required:
             words.append(f"{parameter.opts[0]} {value}")
         elif parameter.name != "help":

@@ -11,7 +11,6 @@ import msgspec
 from litestar import get, post
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
-from viral.errors import BadInput
 from viral.features.generations.concepts import (
     find_concept,
     generate_concepts,
@@ -20,10 +19,12 @@ from viral.features.generations.concepts import (
 from viral.features.scoring.predictions import reasons_of
 from viral.schema.content import Concept, Prediction
 from viral.schema.vocabulary import Platform, category_of
+from viral.web.cursors import Place, cursor_at, place_of
 from viral.web.dependencies import Person, Transaction, Wired
 from viral.web.requests import WebRequest
 from viral.web.site import Site
 
+PURPOSE = "concepts"
 MOST_CONCEPTS = 100
 
 
@@ -82,13 +83,6 @@ class ConceptsPage(msgspec.Struct, frozen=True):
     next_cursor: str | None
 
 
-class Place(msgspec.Struct, frozen=True, array_like=True):
-    """Where a page ended."""
-
-    created_at: datetime
-    id: UUID
-
-
 @post("/concepts")
 async def add_concepts(
     runtime: Wired, identity: Person, data: JSONBody[ConceptsWanted]
@@ -119,32 +113,19 @@ async def get_concepts(
 ) -> ConceptsPage:
     """List generated concepts, newest first, a page at a time."""
     site: Site = request.app.state.site
-    place = None if cursor is None else _place(site, identity.tenant_id, cursor)
-    before = None if place is None else (place.created_at, place.id)
+    before = place_of(site, identity.tenant_id, cursor, purpose=PURPOSE)
     found = await newest_concepts(session, limit=limit + 1, before=before)
-    page = found[:limit]
-    return ConceptsPage(
-        concepts=[_concept(each) for each in page],
-        next_cursor=_cursor(site, page[-1]) if len(found) > limit else None,
-    )
+    next_cursor = None
+    if len(found) > limit:
+        last = Place(found[limit - 1].created_at, found[limit - 1].id)
+        next_cursor = cursor_at(site, identity.tenant_id, last, purpose=PURPOSE)
+    return ConceptsPage([_concept(each) for each in found[:limit]], next_cursor)
 
 
 @get("/concepts/{concept_id:uuid}")
 async def get_concept(session: Transaction, concept_id: FromPath[UUID]) -> ConceptOut:
     """Show one concept."""
     return _concept(await find_concept(session, concept_id))
-
-
-def _cursor(site: Site, concept: Concept) -> str:
-    place = msgspec.json.encode(Place(concept.created_at, concept.id))
-    return site.seals.seal("cursor", str(concept.tenant_id), place)
-
-
-def _place(site: Site, tenant_id: UUID, cursor: str) -> Place:
-    content = site.seals.open("cursor", str(tenant_id), cursor)
-    if content is None:
-        raise BadInput("The cursor is not one of yours.", hint="Begin without a cursor.")
-    return msgspec.json.decode(content, type=Place)
 
 
 def _concept(concept: Concept) -> ConceptOut:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 from typing import Annotated
 from uuid import UUID
 
 import msgspec
 from litestar import get, post
 from litestar.params import FromPath, QueryParameter
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from viral.features.jobs import ask_for_reflexion
 from viral.features.reflexion import status
@@ -76,19 +78,9 @@ class InsightOut(msgspec.Struct, frozen=True):
 
 
 @get("/reflexion")
-async def get_status(session: Transaction) -> ReflexionStatus:
+async def get_status(runtime: Wired, identity: Person) -> ReflexionStatus:
     """Show how many results were learnt, and the error with learning and without."""
-    learned, waiting = await status.count_results(session)
-    accuracy = status.accuracy_of(await status.scored_results(session))
-    return ReflexionStatus(
-        learned=learned,
-        waiting=waiting,
-        accuracy=None
-        if accuracy is None
-        else AccuracyOut(
-            accuracy.results, accuracy.with_learning, accuracy.without_learning, accuracy.inside
-        ),
-    )
+    return await runtime.reading.read(identity.tenant_id, _status)
 
 
 @post("/reflexion/runs", status_code=202)
@@ -98,9 +90,14 @@ async def start_run(session: Transaction) -> JobAsked:
 
 
 @get("/reflexion/adjustments")
-async def get_adjustments(session: Transaction, limit: Limit = 50) -> list[AdjustmentOut]:
+async def get_adjustments(
+    runtime: Wired, identity: Person, limit: Limit = 50
+) -> list[AdjustmentOut]:
     """List the newest adjustments."""
-    return [_adjustment(each) for each in await status.list_adjustments(session, limit=limit)]
+    found = await runtime.reading.read(
+        identity.tenant_id, partial(status.list_adjustments, limit=limit)
+    )
+    return [_adjustment(each) for each in found]
 
 
 @post("/reflexion/adjustments/{adjustment_id:uuid}/undo", status_code=200)
@@ -114,9 +111,26 @@ async def undo(
 
 
 @get("/reflexion/insights")
-async def get_insights(session: Transaction, limit: Limit = 50) -> list[InsightOut]:
+async def get_insights(runtime: Wired, identity: Person, limit: Limit = 50) -> list[InsightOut]:
     """List patterns in the results, the strongest first."""
-    return [_insight(each) for each in await status.list_insights(session, limit=limit)]
+    found = await runtime.reading.read(
+        identity.tenant_id, partial(status.list_insights, limit=limit)
+    )
+    return [_insight(each) for each in found]
+
+
+async def _status(session: AsyncSession) -> ReflexionStatus:
+    learned, waiting = await status.count_results(session)
+    accuracy = status.accuracy_of(await status.scored_results(session))
+    return ReflexionStatus(
+        learned=learned,
+        waiting=waiting,
+        accuracy=None
+        if accuracy is None
+        else AccuracyOut(
+            accuracy.results, accuracy.with_learning, accuracy.without_learning, accuracy.inside
+        ),
+    )
 
 
 def _adjustment(row: ScoringAdjustment) -> AdjustmentOut:

@@ -10,9 +10,9 @@ from litestar.params import FromQuery
 
 from viral.features.audit import Action, list_entries
 from viral.features.tenants import own_tenant
+from viral.features.users.members import emails_of
 from viral.schema.tenants import AuditEntry
 from viral.web.cursors import Place, cursor_at, place_of
-from viral.web.dashboard.people import emails_of
 from viral.web.dashboard.rendering import render
 from viral.web.dashboard.switcher import page_of, send_page
 from viral.web.dashboard.views import ActivityPage, ActivityRow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 
 from litestar import Response, get
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -41,12 +42,14 @@ async def home(request: WebRequest, runtime: Wired) -> Response[str]:
     now = runtime.clock()
     async with runtime.app.tenant_session(request.user.tenant_id) as session:
         tenant = await own_tenant(session)
-        shown = await home_page(session, tenant, now=now)
         page = await page_of(request, request.user, session, tenant, now=now)
+    shown = await runtime.reading.read(
+        request.user.tenant_id, partial(home_page, tenant=tenant, now=now)
+    )
     return send_page(request, render("home.html", page=page, home=shown))
 
 
-async def home_page(session: AsyncSession, tenant: Tenant, *, now: datetime) -> HomePage:
+async def home_page(session: AsyncSession, *, tenant: Tenant, now: datetime) -> HomePage:
     """Read what the page shows, in ten queries however much there is.
 
     1-2 newest concepts, their predictions; 3 results of those concepts; 4 concepts of the month;

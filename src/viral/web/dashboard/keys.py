@@ -14,12 +14,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from viral.features.tenants import own_tenant
 from viral.features.users.api_keys import create_key, list_keys, revoke_key
+from viral.features.users.members import emails_of
 from viral.features.users.sessions import Identity
 from viral.runtime import Runtime
 from viral.schema.tenants import ApiKey
 from viral.schema.vocabulary import SCOPES, Scope
 from viral.web.dashboard.flashes import send_back
-from viral.web.dashboard.people import emails_of
 from viral.web.dashboard.rendering import render
 from viral.web.dashboard.switcher import page_of, send_page
 from viral.web.dashboard.views import Choice, Flash, KeyRow, KeysPage, ShownOnce

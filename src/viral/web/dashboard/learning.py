@@ -19,7 +19,7 @@ from viral.features.reflexion.status import FEWEST_RESULTS, WINDOW, ScoredResult
 from viral.web.dashboard.flashes import send_back
 from viral.web.dashboard.rendering import count
 from viral.web.dashboard.views import CurvePoint, CurveRule, Flash, LearningCurve
-from viral.web.dependencies import Transaction, Wired
+from viral.web.dependencies import Person, Transaction, Wired
 from viral.web.forms import Form
 from viral.web.requests import WebRequest
 from viral.web.uploads import LARGEST_BYTES, read_upload, take_in
@@ -62,9 +62,9 @@ async def learn(
 
 
 @get(CSV_URL, include_in_schema=False)
-async def learning_csv(session: Transaction) -> Response[str]:
+async def learning_csv(runtime: Wired, identity: Person) -> Response[str]:
     """Send the data of the curve, unrounded and complete."""
-    results = await scored_results(session)
+    results = await runtime.reading.read(identity.tenant_id, scored_results)
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(

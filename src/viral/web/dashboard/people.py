@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
 from uuid import UUID
 
 from litestar import Response, get, post
@@ -127,12 +126,6 @@ async def remove_member(
     if user_id == identity.user_id:
         return to_the_door(request)
     return send_back(request, Flash("success", f"{email} is no member any more."))
-
-
-async def emails_of(session: AsyncSession, user_ids: Collection[UUID]) -> Mapping[UUID, str]:
-    """Return the e-mails of people who are, or were, members of the session's tenant."""
-    found = await session.execute(select(User.id, User.email).where(User.id.in_(user_ids)))
-    return {row.id: row.email for row in found}
 
 
 async def _member(session: AsyncSession, membership_id: UUID) -> tuple[UUID, str]:
