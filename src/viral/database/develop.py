@@ -14,7 +14,7 @@ from viral.database.draft.steps import steps_of, with_unique_names
 from viral.database.drift import (
     ROUNDS,
     catalog_of_models,
-    find_drift,
+    drift_beside,
     listed,
     refuse_drift,
     refuse_rest,
@@ -92,10 +92,12 @@ async def develop(
     back has to give the one before. Nothing is written when it does not, and the live database
     is not changed in any case.
     """
-    await _refuse_unready(url, history, note)
-    note("Building the models and the history in shadow databases")
-    wanted = await catalog_of_models(url, schema)
+    await _refuse_unready(url, history)
     async with shadow_database(url) as shadow:
+        note("Comparing the database with its history")
+        refuse_drift(await drift_beside(shadow, url, history=history))
+        note("Building the models and the history in shadow databases")
+        wanted = await catalog_of_models(url, schema)
         await replay(shadow, history=history)
         before = await shadow.catalog()
         if not differences(wanted, before) and not is_empty_allowed:
@@ -161,7 +163,7 @@ async def prove(
                 )
 
 
-async def _refuse_unready(url: ServerUrl, history: Path, note: Callable[[str], None]) -> None:
+async def _refuse_unready(url: ServerUrl, history: Path) -> None:
     status = await migrate.status(url, history=history)
     if status.broken:
         raise HistoryBroken(
@@ -171,8 +173,6 @@ async def _refuse_unready(url: ServerUrl, history: Path, note: Callable[[str], N
         raise MigrationFailed(
             f"{status.half_done}.", hint="Finish it first: `viral migrate deploy`."
         )
-    note("Comparing the database with its history")
-    refuse_drift(await find_drift(url, history=history))
 
 
 async def _rename(shadow: Shadow, renames: Sequence[str]) -> list[Step]:

@@ -58,9 +58,15 @@ async def find_drift(url: ServerUrl, *, history: Path = MIGRATIONS) -> list[Diff
 
     Its history is whole and no revision is half done: there would be nothing to compare with.
     """
+    async with shadow_database(url) as shadow:
+        return await drift_beside(shadow, url, history=history)
+
+
+async def drift_beside(shadow: Shadow, url: ServerUrl, *, history: Path) -> list[Difference]:
+    """Compare a database with an empty shadow, which is brought to the database's revision."""
     status = await migrate.status(url, history=history)
-    expected = await catalog_of_history(url, history=history, revision=status.current or "base")
-    actual = await catalog_at(url)
+    await replay(shadow, history=history, revision=status.current or "base")
+    expected, actual = await shadow.catalog(), await catalog_at(url)
     if not status.records:
         expected, actual = without_bookkeeping(expected), without_bookkeeping(actual)
     return summary(differences(expected, actual))
