@@ -31,7 +31,11 @@ ViralError
 │   ├── PortInUse            a port is taken by another program
 │   ├── BinariesMissing      no PostgreSQL programs on this machine
 │   ├── PoolExhausted        every connection of the pool is in use
-│   └── PowerfulRole         the app's role could pass row security
+│   ├── PowerfulRole         the app's role could pass row security
+│   └── BranchRefused        a branch may not be made, changed or deleted so
+├── BackupError              no backup was made, or nothing was restored
+│   ├── BackupBroken         what a backup holds is not what was stored
+│   └── RestoreRefused       no backup reaches the moment, or something is in the way
 ├── SchemaError              the schema is not as the models say
 │   ├── MigrationsPending    `viral migrate deploy` has work to do
 │   ├── SchemaDrift          the database differs from the models
@@ -281,6 +285,32 @@ class PowerfulRole(ServerError):
     """The app's role could pass row security."""
 
     code = "powerful_role"
+
+
+class BranchRefused(ServerError):
+    """A branch may not be made, changed or deleted so."""
+
+    code = "branch_refused"
+    status = 409
+
+
+class BackupError(ViralError):
+    """No backup was made, or nothing was restored."""
+
+    code = "backup_error"
+
+
+class BackupBroken(BackupError):
+    """What a backup holds is not what was stored."""
+
+    code = "backup_broken"
+    hint = "Restore from another backup, and make a new one: `viral backup create --full`."
+
+
+class RestoreRefused(BackupError):
+    """No backup reaches the moment, or something is in the way."""
+
+    code = "restore_refused"
 
 
 class SchemaError(ViralError):

@@ -7,7 +7,12 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    EnvSettingsSource,
+    SettingsConfigDict,
+)
 
 from viral.errors import BadSetting
 
@@ -149,6 +154,41 @@ class Settings(BaseSettings):
         validation_alias="DIRECT_URL",
         description="The same database without a pooler, as the migrator role.",
     )
+    replica_url: str | None = Field(
+        default=None,
+        validation_alias="REPLICA_URL",
+        description="A streaming replica of it: reads that may be a moment late go there.",
+    )
+    pooler_port: int = Field(
+        default=6432, ge=1, le=65535, description="Port of the PgBouncer of `viral pooler start`."
+    )
+    archive: bool = Field(
+        default=True,
+        description="Whether `viral up` archives WAL and makes backups of the embedded server.",
+    )
+    backup_url: str | None = Field(
+        default=None,
+        description="Where backups go, a folder or `s3://bucket/prefix`. Unset: backups/ in"
+        " VIRAL_HOME.",
+    )
+    backup_keep: str = Field(
+        default="7d",
+        pattern=r"^[1-9][0-9]{0,3}d$",
+        description="How far back `viral backup restore --at` must reach, in days: `7d`, `30d`.",
+    )
+    neon_api_key: SecretStr | None = Field(
+        default=None,
+        validation_alias="NEON_API_KEY",
+        description="Key of Neon's API: `viral branch` works on a project there.",
+    )
+    neon_project_id: str | None = Field(
+        default=None, validation_alias="NEON_PROJECT_ID", description="The project at Neon."
+    )
+    neon_api_url: str = Field(
+        default="https://console.neon.tech/api/v2",
+        validation_alias="NEON_API_URL",
+        description="Where Neon's API is.",
+    )
 
     @property
     def is_ci(self) -> bool:
@@ -159,6 +199,16 @@ class Settings(BaseSettings):
 def listed(text: str) -> list[str]:
     """Read a setting of several values, comma-separated."""
     return [each.strip() for each in text.split(",") if each.strip()]
+
+
+def unknown_variables() -> list[str]:
+    """List variables of the environment and the `.env` files that look like settings, and are none.
+
+    A misspelt setting is otherwise passed over in silence.
+    """
+    given = {*EnvSettingsSource(Settings).env_vars, *DotEnvSettingsSource(Settings).env_vars}
+    known = {f"viral_{name}" for name in Settings.model_fields}
+    return sorted(name.upper() for name in given if name.startswith("viral_") and name not in known)
 
 
 def load_settings() -> Settings:
