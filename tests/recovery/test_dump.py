@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -18,19 +16,27 @@ from factories import TestTenant, fill_every_table
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from viral.database.encryption.keys import FieldKey, KeyRing
 from viral.database.urls import ServerUrl
-from viral.errors import ServerError
-from viral.postgres.binaries import find_binaries
-from viral.postgres.dump import dump
+from viral.errors import BackupBroken, ServerError
+from viral.postgres.backup.logical import dump_file, restore_logical
+from viral.postgres.dump import dump as dump_sealed
 from viral.schema.tables import METADATA
 
+KEY = FieldKey("0123abcd", bytes(range(32)))
 _DUMP = """
 import asyncio, sys
 from pathlib import Path
+from viral.database.encryption.keys import FieldKey
 from viral.database.urls import parse_url
 from viral.postgres.dump import dump
-asyncio.run(dump(parse_url(sys.argv[1]), Path(sys.argv[2]), name="killed"))
+key = FieldKey("0123abcd", bytes(range(32)))
+asyncio.run(dump(parse_url(sys.argv[1]), Path(sys.argv[2]), name="killed", key=key))
 """
+
+
+async def dump(url: ServerUrl, folder: Path, *, name: str) -> Path:
+    return await dump_sealed(url, folder, name=name, key=KEY)
 
 
 @pytest.fixture
@@ -43,19 +49,6 @@ async def filled(admin: AsyncConnection, alice: TestTenant, bob: TestTenant) -> 
     await fill_every_table(admin, alice)
     await fill_every_table(admin, bob)
     return admin
-
-
-async def pg_restore(*arguments: str | Path, password: str) -> None:
-    program = find_binaries(None).program("pg_restore")
-    done = await asyncio.to_thread(
-        subprocess.run,
-        [program, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={"PGPASSWORD": password},
-    )
-    assert (0, "") == (done.returncode, done.stderr)
 
 
 @asynccontextmanager
@@ -72,7 +65,8 @@ async def pid_of_dump(database: str) -> int:
     while time.monotonic() < deadline:
         for path in Path("/proc").glob("[0-9]*/cmdline"):
             words = path.read_bytes() if path.exists() else b""
-            if b"pg_dump\0" in words and f"/{database}\0".encode() in words:
+            place = path.with_name("environ")
+            if b"pg_dump\0" in words and f"PGDATABASE={database}\0".encode() in place.read_bytes():
                 return int(path.parent.name)
         await asyncio.sleep(0.05)
     raise AssertionError("no pg_dump came")
@@ -99,17 +93,16 @@ async def test_a_copy_holds_the_rows_of_all_tenants_in_every_table(
 
     copy = await dump(url, tmp_path, name="before a test!")
 
-    await cluster.execute_as_admin("postgres", "CREATE DATABASE restored")
+    chunks = dump_file(copy, KeyRing([KEY]))
+    await restore_logical(
+        chunks,
+        cluster.admin,
+        cluster.secrets,
+        database="restored",
+        bindir=None,
+        advance=lambda *_: None,
+    )
     try:
-        await pg_restore(
-            "--exit-on-error",
-            f"--host={cluster.admin.host}",
-            f"--port={cluster.admin.port}",
-            "--username=viral_admin",
-            "--dbname=restored",
-            copy,
-            password=cluster.admin.password,
-        )
         async with superuser(cluster, "restored") as restored:
             found = {table: await count_rows(restored, table) for table in tables}
     finally:
@@ -129,7 +122,7 @@ async def test_a_copy_is_named_after_its_reason_and_moment_and_is_its_owners_alo
     assert sorted(names) == [each.name for each in copies]
     assert [0o600, 0o600] == [each.stat().st_mode & 0o777 for each in copies]
     assert 0o700 == folder.stat().st_mode & 0o777
-    assert all(name.startswith("before-1-2-2") and name.endswith(".dump") for name in names)
+    assert all(name.startswith("before-1-2-2") and name.endswith(".dump.sealed") for name in names)
 
 
 async def test_a_wrong_password_is_one_line_and_leaves_no_file(
@@ -208,15 +201,38 @@ async def test_what_a_killed_copy_leaves_goes_with_the_next_but_not_while_it_is_
         killed = subprocess.Popen([sys.executable, "-c", _DUMP, address, tmp_path])
         await waiting(watcher, url.database)
         pid = await pid_of_dump(url.database)
-        killed.kill()
-        await asyncio.to_thread(killed.wait)
 
         first = await dump(other, tmp_path, name="first")
         beside = sorted(path.suffix for path in tmp_path.iterdir())
-        os.kill(pid, signal.SIGKILL)
-        while Path(f"/proc/{pid}").exists():
-            await asyncio.sleep(0.05)
+        killed.kill()
+        await asyncio.to_thread(killed.wait)
         second = await dump(other, tmp_path, name="second")
+    while Path(f"/proc/{pid}").exists():
+        await asyncio.sleep(0.05)
 
-    assert [".dump", ".part"] == beside
+    assert [".part", ".sealed"] == beside
     assert {first, second} == set(tmp_path.iterdir())
+
+
+@pytest.mark.usefixtures("filled")
+async def test_a_restore_point_shows_no_row_and_a_changed_one_is_refused(
+    cluster: Cluster, url: ServerUrl, tmp_path: Path
+) -> None:
+    copy = await dump(url, tmp_path, name="x")
+    content = copy.read_bytes()
+    copy.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+
+    assert b"alice" not in content
+    with pytest.raises(BackupBroken, match=copy.name):
+        await restore_logical(
+            dump_file(copy, KeyRing([KEY])),
+            cluster.admin,
+            cluster.secrets,
+            database="never",
+            bindir=None,
+            advance=lambda *_: None,
+        )
+    async with superuser(cluster, TEMPLATE) as connection:
+        assert not await connection.scalar(
+            text("SELECT true FROM pg_database WHERE datname = 'never'")
+        )

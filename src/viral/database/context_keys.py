@@ -48,6 +48,7 @@ _LOCK_TIMED_OUT = "55P03"
 # Whoever makes or erases a tenant holds ROW EXCLUSIVE to the end of the transaction: it is waited
 # for, and nobody else begins. Whoever only looks a token up is not kept waiting.
 _LOCK = "LOCK TABLE viral.tenant_contexts IN SHARE ROW EXCLUSIVE MODE"
+_HAS_TENANTS = "SELECT to_regclass('viral.tenant_contexts')"
 # A transaction that has looked a token up holds ACCESS SHARE to its end.
 _AT_WORK = text("""
 SELECT l.virtualtransaction FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid)
@@ -129,6 +130,25 @@ async def retire_context(url: ServerUrl, secrets: Secrets, *, advance: Advance) 
         stored = await _when_no_tenant_lacks(connection, current, remove_others, advance=advance)
     secrets.change_context(partial(_without_former, current=current))
     return Change(current, keys.former, stored, removed=removed)
+
+
+async def renew_tokens(url: ServerUrl, secrets: Secrets) -> int | None:
+    """Give each tenant of a restored database its token of today, and end those of other keys.
+
+    `url` is the migrator's. Returns how many it stored; None where there is no table of tenants.
+    """
+    keys = secrets.context
+    valid = [key.id for key in (keys.current, keys.coming, keys.former) if key is not None]
+    async with _connected(url) as connection:
+        async with _as_auth(connection):
+            if await connection.scalar(text(_HAS_TENANTS)) is None:
+                return None
+        stored = await _store_tokens(connection, keys.current, lambda *_: None)
+        async with _as_auth(connection):
+            await connection.execute(
+                delete(TenantContext).where(TenantContext.key_id.not_in(valid))
+            )
+    return stored
 
 
 def _with_coming(keys: ContextKeys, *, known: int) -> ContextKeys:

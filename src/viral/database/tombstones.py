@@ -67,5 +67,19 @@ def put_tombstone(home: Path, tombstone: Tombstone) -> None:
     path = home / FILE_NAME
     with explained(path), locked(path.with_name(f"{FILE_NAME}.lock")):
         others = [each for each in read_tombstones(home) if each.tenant_id != tombstone.tenant_id]
-        document = msgspec.json.encode(_Document([*others, tombstone]))
-        write_private(path, msgspec.json.format(document, indent=2).decode() + "\n")
+        _write(path, [*others, tombstone])
+
+
+def remove_tombstone(home: Path, tenant_id: UUID) -> None:
+    """Let a tenant live again: nothing erases it at the next start."""
+    if not any(each.tenant_id == tenant_id for each in read_tombstones(home)):
+        return
+    path = home / FILE_NAME
+    with explained(path), locked(path.with_name(f"{FILE_NAME}.lock")):
+        others = [each for each in read_tombstones(home) if each.tenant_id != tenant_id]
+        _write(path, others)
+
+
+def _write(path: Path, tombstones: list[Tombstone]) -> None:
+    document = msgspec.json.encode(_Document(tombstones))
+    write_private(path, msgspec.json.format(document, indent=2).decode() + "\n")

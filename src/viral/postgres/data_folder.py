@@ -24,8 +24,12 @@ if TYPE_CHECKING:
 
 INITDB_TIMEOUT_S = 600
 FIRST_WITH_BUILTIN_LOCALE = 17
+# From here on unless initdb is told otherwise.
+FIRST_WITH_CHECKSUMS = 18
 PASSWORD_FILE = ".password"  # noqa: S105 - the name of a file
 UNFINISHED = "data.new"
+# Whole, and about to take the place of a data folder of an older version.
+UPGRADED = "data.upgraded"
 
 
 async def make_data_folder(
@@ -39,28 +43,55 @@ async def make_data_folder(
         for leftover in installation.state.glob(f"{UNFINISHED}-*"):
             # An initdb whose starter was killed may still write there, for as long as it can.
             shutil.rmtree(leftover, ignore_errors=True)
+        finish_exchange(installation)
         if data_dir.exists():
             _check_version(data_dir, binaries)
             return
         unfinished = installation.state / f"{UNFINISHED}-{secrets.token_hex(4)}"
         unfinished.mkdir(mode=0o700)
         os.chown(unfinished, account.uid, account.gid)
-        await _initdb(unfinished, binaries=binaries, account=account, password=admin_password)
-        configuration = unfinished / "postgresql.conf"
-        write_private(
-            configuration,
-            configuration.read_text(encoding="utf-8") + INCLUDE,
-            owner=(account.uid, account.gid),
-        )
+        await initialize(unfinished, binaries=binaries, account=account, password=admin_password)
+        furnish(unfinished, owner=(account.uid, account.gid))
         unfinished.rename(data_dir)
         sync_folder(installation.state)
 
 
+def finish_exchange(installation: Installation) -> None:
+    """Put an upgraded folder in its place, where a killed upgrade had no time to."""
+    upgraded = installation.state / UPGRADED
+    if upgraded.exists() and not installation.data_dir.exists():
+        upgraded.rename(installation.data_dir)
+        sync_folder(installation.state)
+
+
+def furnish(data_dir: Path, *, owner: tuple[int, int]) -> None:
+    """Have a fresh data folder read our settings file."""
+    configuration = data_dir / "postgresql.conf"
+    text = configuration.read_text(encoding="utf-8") + INCLUDE
+    write_private(configuration, text, owner=owner)
+
+
+def version_of(data_dir: Path) -> int:
+    """Tell which major version made a data folder."""
+    try:
+        return int((data_dir / "PG_VERSION").read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError) as error:
+        raise ServerError(
+            f"{data_dir} is not a data folder of PostgreSQL.",
+            hint="Move it away to start with an empty database, or restore a backup.",
+        ) from error
+
+
 def write_configuration(
-    installation: Installation, *, port: int, binaries: Binaries, account: Account
+    installation: Installation, *, port: int, binaries: Binaries, account: Account, archives: bool
 ) -> None:
     """Write our settings and access rules into the data folder."""
-    settings = server_settings(port=port, socket_dir=installation.socket_dir, major=binaries.major)
+    settings = server_settings(
+        port=port,
+        socket_dir=installation.socket_dir,
+        major=binaries.major,
+        spool=installation.spool if archives else None,
+    )
     owner = (account.uid, account.gid)
     with explained(installation.data_dir):
         write_private(installation.data_dir / SETTINGS_FILE, settings, owner=owner)
@@ -91,7 +122,15 @@ def explained(folder: Path) -> Iterator[None]:
         ) from error
 
 
-async def _initdb(folder: Path, *, binaries: Binaries, account: Account, password: str) -> None:
+async def initialize(
+    folder: Path,
+    *,
+    binaries: Binaries,
+    account: Account,
+    password: str,
+    has_checksums: bool | None = None,
+) -> None:
+    """Run initdb in an empty folder; None leaves it to the version whether pages have checksums."""
     password_file = folder.with_name(f"{PASSWORD_FILE}-{secrets.token_hex(4)}")
     try:
         write_private(password_file, password + "\n", owner=(account.uid, account.gid))
@@ -105,6 +144,7 @@ async def _initdb(folder: Path, *, binaries: Binaries, account: Account, passwor
             f"--pwfile={password_file}",
             "--encoding=UTF8",
             *_locale_options(binaries),
+            *_checksum_options(binaries, has_checksums=has_checksums),
             timeout_s=INITDB_TIMEOUT_S,
         )
     finally:
@@ -120,6 +160,13 @@ def _locale_options(binaries: Binaries) -> tuple[str, ...]:
     if binaries.major >= FIRST_WITH_BUILTIN_LOCALE:
         return "--locale-provider=builtin", "--builtin-locale=C.UTF-8"
     return ("--locale=C.UTF-8",)
+
+
+def _checksum_options(binaries: Binaries, *, has_checksums: bool | None) -> tuple[str, ...]:
+    is_default = binaries.major >= FIRST_WITH_CHECKSUMS
+    if has_checksums is None or has_checksums == is_default:
+        return ()
+    return ("--data-checksums",) if has_checksums else ("--no-data-checksums",)
 
 
 def _reason_in(output: str) -> str:
@@ -138,16 +185,14 @@ def _hint_for(reason: str, folder: Path) -> str:
 
 
 def _check_version(data_dir: Path, binaries: Binaries) -> None:
-    try:
-        made_by = (data_dir / "PG_VERSION").read_text(encoding="utf-8").strip()
-    except FileNotFoundError as error:
-        raise ServerError(
-            f"{data_dir} is not a data folder of PostgreSQL.",
-            hint="Move it away to start with an empty database, or restore a backup.",
-        ) from error
-    if made_by != str(binaries.major):
-        raise ServerError(
-            f"{data_dir} was made by PostgreSQL {made_by}; the programs are of "
-            f"PostgreSQL {binaries.major} ({binaries.folder}).",
-            hint=f"Set VIRAL_PG_BINDIR to the programs of PostgreSQL {made_by}.",
-        )
+    made_by = version_of(data_dir)
+    if made_by == binaries.major:
+        return
+    keep = f"set VIRAL_PG_BINDIR to the programs of PostgreSQL {made_by}"
+    raise ServerError(
+        f"{data_dir} was made by PostgreSQL {made_by}; the programs are of "
+        f"PostgreSQL {binaries.major} ({binaries.folder}).",
+        hint=f"Move the data to it: `viral server upgrade`. To stay, {keep}."
+        if made_by < binaries.major
+        else f"{keep[0].upper()}{keep[1:]}.",
+    )

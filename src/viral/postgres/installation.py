@@ -64,6 +64,11 @@ class Installation:
         return self.state / "log" / "postgres.log"
 
     @property
+    def spool(self) -> Path:
+        """Where WAL waits until it is in the backups' target."""
+        return self.state / "archive"
+
+    @property
     def lock_file(self) -> Path:
         return self.state / "server.lock"
 
@@ -152,13 +157,21 @@ def make_server_folders(installation: Installation, account: Account) -> None:
     owner = Owner(account.uid, account.gid)
     _make_folder(installation.log_file.parent, mode=0o700, owner=owner)
     _make_folder(installation.socket_dir, mode=0o700, owner=owner)
+    _make_folder(installation.spool, mode=0o700, owner=owner)
 
 
 @asynccontextmanager
 async def locked(installation: Installation) -> AsyncIterator[None]:
     """Start and stop one at a time, over all processes of the machine."""
+    async with locked_file(installation.lock_file):
+        yield
+
+
+@asynccontextmanager
+async def locked_file(path: Path) -> AsyncIterator[None]:
+    """Hold the lock of a file; who waits for it lets other tasks go on."""
     # os.open sets close-on-exec: the server does not inherit the lock.
-    descriptor = os.open(installation.lock_file, os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         while True:
             try:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from viral.database.secrets import sync_folder
+from viral.database.urls import ServerUrl
 from viral.errors import ServerError, ServerNotOurs, ServerUnreachable
 from viral.postgres.account import Account, run_program, server_account
 from viral.postgres.binaries import Binaries, find_binaries, reachable_binaries
@@ -74,12 +76,40 @@ class Server:
     """The PostgreSQL of one installation; it outlives the process that started it."""
 
     def __init__(
-        self, *, home: Path, secrets: Secrets, bindir: Path | None = None, port: int | None = None
+        self,
+        *,
+        home: Path,
+        secrets: Secrets,
+        bindir: Path | None = None,
+        port: int | None = None,
+        archives: bool = False,
     ) -> None:
+        """Name a server; one that `archives` keeps its WAL until `backup.wal.ship` takes it."""
         self._home = home.resolve()
+        self._archives = archives
         self._secrets = secrets
         self._bindir = bindir
         self._port = port
+
+    @property
+    def home(self) -> Path:
+        """The folder that remembers the server."""
+        return self._home
+
+    @property
+    def secrets(self) -> Secrets:
+        """The passwords and keys of the installation that the server is of."""
+        return self._secrets
+
+    @property
+    def bindir(self) -> Path | None:
+        """The folder of programs that was named for it, if any."""
+        return self._bindir
+
+    @property
+    def installation(self) -> Installation:
+        """What is remembered of the server; known from the first start on."""
+        return self._installation()
 
     @property
     def data_dir(self) -> Path:
@@ -96,6 +126,17 @@ class Server:
         port = _kept_port(self._installation())
         password = quote(self._secrets.password(role), safe="")
         return f"postgresql://{role}:{password}@{HOST}:{port}/{quote(database, safe='')}"
+
+    def socket_url(self, role: str, database: str = "postgres") -> ServerUrl:
+        """Give the address on this machine's socket: the superuser's only one."""
+        installation = self._installation()
+        return ServerUrl(
+            host=str(installation.socket_dir),
+            port=_kept_port(installation),
+            user=role,
+            password=self._secrets.password(role),
+            database=database,
+        )
 
     async def is_answering(self) -> bool:
         """Say whether a connection to the server of this installation works."""
@@ -148,6 +189,20 @@ class Server:
             async with locked(installation):
                 await _stop(installation, account)
 
+    async def replace_data(self, data_dir: Path, *, kept_as: str) -> Path:
+        """Stop the server and put another data folder in place; return where its own is kept.
+
+        It is not started: who supervises it waits for the lock, and then starts it.
+        """
+        installation = self._installation()
+        kept = installation.state / kept_as
+        account = await asyncio.to_thread(server_account)
+        with explained(installation.state):
+            async with locked(installation):
+                await _stop(installation, account)
+                _exchange(installation, data_dir, kept)
+        return kept
+
     async def _start(self, account: Account, binaries: Binaries) -> Address:
         installation = self._installation()
         if await self._joins(installation, account):
@@ -162,7 +217,13 @@ class Server:
         )
         for port in self._ports(installation):
             installation = keep_port(installation, port)
-            write_configuration(installation, port=port, binaries=binaries, account=account)
+            write_configuration(
+                installation,
+                port=port,
+                binaries=binaries,
+                account=account,
+                archives=self._archives,
+            )
             clear_stale_files(installation)
             log = mark_log(installation.log_file)
             await _launch(installation, binaries=binaries, account=account)
@@ -264,6 +325,12 @@ async def _launch(installation: Installation, *, binaries: Binaries, account: Ac
 async def _stop(installation: Installation, account: Account) -> None:
     while (processes := await server_processes(installation.data_dir, account=account)).all:
         await stop_server(processes, account=account, timeout_s=STOP_TIMEOUT_S)
+
+
+def _exchange(installation: Installation, data_dir: Path, kept: Path) -> None:
+    installation.data_dir.rename(kept)
+    data_dir.rename(installation.data_dir)
+    sync_folder(installation.state)
 
 
 def _start_failed(log: LogMark) -> ServerError:

@@ -15,6 +15,8 @@ from viral.errors import ServerError, ViralError
 from viral.features.audit import note
 from viral.features.jobs import find_job
 from viral.schema.base import uuid7
+from viral.servers import delete_expired_branches
+from viral.worker.backups import keep_backups
 from viral.worker.handlers import HANDLERS
 
 if TYPE_CHECKING:
@@ -60,6 +62,7 @@ async def run_worker(runtime: Runtime, stop: asyncio.Event) -> None:
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(_beat(runtime, worker_id, stop))
         tasks.create_task(_keep_house(runtime, stop))
+        tasks.create_task(_keep_backups(runtime, stop))
         while not stop.is_set():
             try:
                 claims = await claim_jobs(runtime, worker_id, wanted=1)
@@ -175,17 +178,30 @@ async def _beat(runtime: Runtime, worker_id: UUID, stop: asyncio.Event) -> None:
 
 
 async def _keep_house(runtime: Runtime, stop: asyncio.Event) -> None:
-    """Make partitions ahead, and forget counts and sessions that nobody needs."""
+    """Make partitions ahead; forget counts, sessions and branches that nobody needs."""
     while not stop.is_set():
         try:
             async with runtime.worker.session_without_tenant() as session:
                 await session.execute(select(func.viral.make_partitions()))
                 await session.execute(select(func.viral.prune_access()))
+            await delete_expired_branches(runtime.settings)
         except ServerError:
             log.warning("worker.house_missed")
         except Exception:
             log.exception("worker.house_missed")
         await _pause(stop, HOUSE_EVERY_S)
+
+
+async def _keep_backups(runtime: Runtime, stop: asyncio.Event) -> None:
+    """Archive and back up; what nobody expected must not end the jobs."""
+    while not stop.is_set():
+        try:
+            await keep_backups(runtime.settings, stop)
+        except Exception:
+            log.exception("backup.crashed")
+            await _pause(stop, HOUSE_EVERY_S)
+        else:
+            return
 
 
 async def _pause(stop: asyncio.Event, seconds: float) -> None:

@@ -1,0 +1,1 @@
+"""Backups of the embedded server: sealed, listed, verified, pruned and restored."""

@@ -1,0 +1,116 @@
+"""Backups by themselves: WAL every few seconds, a backup every few hours, and no more than kept."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import structlog
+
+from viral.errors import ViralError
+from viral.postgres.backup.catalogue import list_backups
+from viral.postgres.backup.physical import create_backup
+from viral.postgres.backup.retention import prune
+from viral.postgres.backup.wal import close_gap, read_spool, ship
+from viral.servers import backup_target, field_keys, is_embedded, main_server
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Sequence
+
+    from viral.postgres.backup.catalogue import Backup
+    from viral.postgres.backup.wal import Spool
+    from viral.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+SHIP_EVERY_S = 5.0
+LOOK_EVERY_S = 60.0
+# A start is not the moment for a backup: people wait for their first page.
+FIRST_AFTER_S = 180.0
+INCREMENTAL_EVERY = timedelta(hours=6)
+FULL_EVERY = timedelta(hours=24)
+LARGE_BYTES = 10 << 30
+LARGE_FULL_EVERY = timedelta(days=7)
+
+
+def is_backed_up(settings: Settings) -> bool:
+    """Whether this installation's server is ours to archive and back up."""
+    return is_embedded(settings) and settings.archive
+
+
+def is_due(backups: Sequence[Backup], spool: Spool, *, now: datetime) -> bool:
+    """Say whether a full backup is due: there is none, it is old, or WAL was dropped after it."""
+    full = next((each for each in reversed(backups) if each.kind == "full"), None)
+    if full is None:
+        return True
+    every = LARGE_FULL_EVERY if full.plain_bytes > LARGE_BYTES else FULL_EVERY
+    has_gap = spool.gap_at is not None and spool.gap_at >= full.started_at
+    return has_gap or now - full.started_at >= every
+
+
+def is_incremental_due(backups: Sequence[Backup], *, now: datetime) -> bool:
+    """Say whether the newest backup is old enough for another."""
+    return not backups or now - backups[-1].started_at >= INCREMENTAL_EVERY
+
+
+async def keep_backups(settings: Settings, stop: asyncio.Event) -> None:
+    """Ship WAL and make backups until `stop` is set; what fails is told and tried again."""
+    if not is_backed_up(settings):
+        return
+    clock = asyncio.get_running_loop().time
+    look_at = clock() + FIRST_AFTER_S
+    while not stop.is_set():
+        try:
+            await ship(main_server(settings), backup_target(settings), field_keys(settings))
+            if clock() >= look_at:
+                look_at = clock() + LOOK_EVERY_S
+                await _until(stop, _back_up(settings))
+        except ViralError as error:
+            log.warning("backup.failed", code=error.code, reason=error.message)
+        except OSError as error:
+            log.warning("backup.failed", reason=error.strerror, file=error.filename)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SHIP_EVERY_S):
+                await stop.wait()
+
+
+async def _back_up(settings: Settings) -> None:
+    """Make the backup that is due, if one is, and delete what is no longer needed."""
+    server, target, ring = main_server(settings), backup_target(settings), field_keys(settings)
+    installation = server.installation
+    now = datetime.now(UTC)
+    backups = (await list_backups(target, installation.id, ring)).physical
+    is_full = is_due(backups, read_spool(installation), now=now)
+    if not is_full and not is_incremental_due(backups, now=now):
+        return
+    # Where the server has no incremental ones, or the chain is broken, a full one is made.
+    made = await create_backup(
+        server, target, ring, kind="full" if is_full else None, advance=lambda *_: None
+    )
+    log.info("backup.made", backup_id=made.id, stored_bytes=made.stored_bytes)
+    if made.kind == "full":
+        close_gap(installation, before=made.started_at)
+    await prune(
+        installation.home,
+        installation.id,
+        target,
+        ring,
+        keep=timedelta(days=int(settings.backup_keep.removesuffix("d"))),
+        now=datetime.now(UTC),
+        is_dry_run=False,
+        advance=lambda *_: None,
+    )
+
+
+async def _until(stop: asyncio.Event, work: Coroutine[None, None, None]) -> None:
+    """Do a piece of work, and break it off when the worker ends: what it left is swept later."""
+    task = asyncio.create_task(work)
+    waiting = asyncio.create_task(stop.wait())
+    await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    if not task.done():
+        task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task

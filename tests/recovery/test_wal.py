@@ -1,0 +1,199 @@
+"""The archive of WAL: nothing is lost on the way, and a full archive never stops the app."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from servers import Homes, ask, processes_of, server_in
+
+from viral.database.encryption.keys import KeyFile, KeyRing
+from viral.postgres.backup.sealing import unseal
+from viral.postgres.backup.target import LocalFolder
+from viral.postgres.backup.wal import (
+    SEGMENT_BYTES,
+    read_archiver,
+    read_spool,
+    segment_name,
+    segment_number,
+    ship,
+    switch,
+    wal_folder,
+    wal_object,
+)
+from viral.postgres.configuration import GAP, MOST_WAITING, archive_command
+from viral.postgres.server import Server
+
+pytest_plugins = ["servers"]
+
+
+@dataclass
+class Archiving:
+    """A server that archives, and where to."""
+
+    server: Server
+    target: LocalFolder
+    ring: KeyRing
+
+    async def stored(self) -> set[str]:
+        listed = await self.target.list(wal_folder(self.server.installation.id))
+        return {each.name for each in listed}
+
+    def name(self, segment: str) -> str:
+        return wal_object(self.server.installation.id, segment)
+
+
+@pytest.fixture(scope="module")
+async def archiving(homes: Homes) -> Archiving:
+    home = homes.new()
+    server = Server(home=home, secrets=server_in(home).secrets, archives=True)
+    await server.start()
+    ring = KeyFile.load_or_create(home, may_create=True)
+    await ask(server, "ALTER SYSTEM SET autovacuum = off")
+    return Archiving(server, LocalFolder(home / "backups"), ring)
+
+
+async def write(server: Server) -> None:
+    await ask(server, "CREATE TABLE IF NOT EXISTS written (n int)")
+    await ask(server, "INSERT INTO written VALUES (1)")
+
+
+async def test_what_was_committed_is_in_the_target_and_leaves_the_spool(
+    archiving: Archiving,
+) -> None:
+    await write(archiving.server)
+    segment = await switch(archiving.server)
+
+    shipped = await ship(archiving.server, archiving.target, archiving.ring)
+
+    assert shipped.files >= 1
+    name = archiving.name(segment)
+    assert name in await archiving.stored()
+    pieces = unseal(archiving.target.read(name), archiving.ring, name=name)
+    assert sum([len(piece) async for piece in pieces]) == SEGMENT_BYTES
+    assert read_spool(archiving.server.installation).waiting == 0
+
+
+async def test_a_segment_archived_again_after_a_kill_is_no_error(archiving: Archiving) -> None:
+    server = archiving.server
+    await write(server)
+    segment = await switch(server)
+    # As if the server had died before it noted that the segment is archived.
+    status = server.data_dir / "pg_wal" / "archive_status"
+    postmaster = (await processes_of(server)).postmaster
+    assert postmaster is not None
+    os.kill(postmaster, 9)
+    await server.stop()
+    (status / f"{segment}.done").rename(status / f"{segment}.ready")
+
+    await server.start()
+    await switch(server)
+
+    assert (await read_archiver(server)).failures == 0
+    await ship(server, archiving.target, archiving.ring)
+    assert archiving.name(segment) in await archiving.stored()
+
+
+async def test_when_nobody_ships_the_archive_has_a_gap_and_the_app_goes_on(
+    archiving: Archiving, waiting: Path
+) -> None:
+    await write(archiving.server)
+    segment = await switch(archiving.server)
+
+    spool = read_spool(archiving.server.installation)
+
+    assert spool.gap == segment
+    assert not (waiting / segment).exists()
+    assert spool.waiting == MOST_WAITING
+
+
+@pytest.fixture
+async def waiting(archiving: Archiving) -> AsyncIterator[Path]:
+    """Fill the spool; empty segments do for that."""
+    await switch(archiving.server)
+    await ship(archiving.server, archiving.target, archiving.ring)
+    spool = archiving.server.installation.spool
+    for number in range(MOST_WAITING):
+        (spool / segment_name(9, number)).touch()
+    yield spool
+    for file in spool.iterdir():
+        file.unlink()
+
+
+@pytest.fixture
+def full_disk(archiving: Archiving) -> Iterator[Path]:
+    """Put a tiny file system where the archive is."""
+    spool = archiving.server.installation.spool
+    mounted = subprocess.run(
+        ["/bin/mount", "-t", "tmpfs", "-o", "size=1m,mode=0777", "viral-test", str(spool)],
+        capture_output=True,
+        check=False,
+    )
+    if mounted.returncode:
+        pytest.skip("only root can mount a small file system here")
+    yield spool
+    subprocess.run(["/bin/umount", str(spool)], check=True)
+
+
+async def test_a_full_disk_of_the_archive_is_seen_and_the_app_goes_on(
+    archiving: Archiving, full_disk: Path
+) -> None:
+    before = await ask(archiving.server, "SELECT pg_walfile_name(pg_current_wal_lsn())")
+    await write(archiving.server)
+    await ask(archiving.server, "SELECT pg_switch_wal()")
+    for _ in range(200):
+        archiver = await read_archiver(archiving.server)
+        if archiver.is_failing:
+            break
+        await ask(archiving.server, "SELECT pg_sleep(0.05)")
+
+    assert archiver.is_failing
+    assert archiver.last_failed is not None
+    assert segment_number(archiver.last_failed) >= segment_number(str(before[0][0]))
+    await write(archiving.server)
+    assert not any(path.name.startswith(".") for path in full_disk.iterdir())
+
+
+def test_a_segment_is_dropped_when_the_spool_takes_none_and_too_many_wait(tmp_path: Path) -> None:
+    """Run the command as the server does, in a data folder, into a spool that takes nothing."""
+    spool = tmp_path / "it's a 100% spool"
+    spool.mkdir()
+    status = tmp_path / "pg_wal" / "archive_status"
+    status.mkdir(parents=True)
+    segment = segment_name(1, 7)
+    # No copy of it can be made: there is none.
+    command = _command(spool, segment)
+
+    assert subprocess.run(["/bin/sh", "-c", command], cwd=tmp_path, check=False).returncode == 1
+    for number in range(MOST_WAITING):
+        (status / f"{segment_name(1, number)}.ready").touch()
+    assert subprocess.run(["/bin/sh", "-c", command], cwd=tmp_path, check=False).returncode == 0
+    assert (spool / GAP).read_text().strip() == segment
+
+
+def test_a_segment_is_archived_whole_and_never_replaced_by_another(tmp_path: Path) -> None:
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    (tmp_path / "pg_wal").mkdir()
+    segment = segment_name(1, 7)
+    (tmp_path / "pg_wal" / segment).write_bytes(b"one")
+
+    for content, code in ((b"one", 0), (b"one", 0), (b"two", 1)):
+        (tmp_path / "pg_wal" / segment).write_bytes(content)
+        ended = subprocess.run(
+            ["/bin/sh", "-c", _command(spool, segment)], cwd=tmp_path, check=False
+        )
+        assert ended.returncode == code
+
+    assert [path.name for path in spool.iterdir()] == [segment]
+    assert (spool / segment).read_bytes() == b"one"
+
+
+def _command(spool: Path, segment: str) -> str:
+    """Fill the command in as PostgreSQL does."""
+    command = archive_command(spool).replace("%p", f"pg_wal/{segment}").replace("%f", segment)
+    return command.replace("%%", "%")
