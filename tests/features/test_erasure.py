@@ -16,6 +16,7 @@ from factories import TestTenant, fill_every_table, make_tenant
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from viral.database.encryption.keys import KeyRing, new_key
 from viral.database.engine import Database
 from viral.database.tombstones import (
     FILE_NAME,
@@ -29,7 +30,7 @@ from viral.errors import BadSetting, LockNotObtained, NotFound, SchemaError, Ten
 from viral.features import erasure
 from viral.features.erasure import apply_tombstones, count_rows, erase_tenant
 from viral.features.users.members import add_member
-from viral.postgres.binaries import find_binaries
+from viral.postgres.backup.logical import dump_file, restore_logical
 from viral.postgres.dump import dump
 from viral.runtime import open_runtime
 from viral.schema.tables import METADATA
@@ -237,15 +238,21 @@ async def test_a_restored_backup_is_erased_again_before_anybody_is_served(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     before = await rows_that_name(filled, bob.id, bob.user_id)
-    copy = await dump(cluster.url("viral_backup", migrator.database), settings.home, name="before")
+    key = new_key(NOW)
+    copy = await dump(
+        cluster.url("viral_backup", migrator.database), settings.home, name="before", key=key
+    )
     tombstone = await erase(migrator, settings.home, alice)
     await filled.close()
-    await cluster.execute_as_admin(
-        "postgres",
-        f"DROP DATABASE {migrator.database} WITH (FORCE)",
-        f"CREATE DATABASE {migrator.database} OWNER viral_owner",
+    await cluster.execute_as_admin("postgres", f"DROP DATABASE {migrator.database} WITH (FORCE)")
+    await restore_logical(
+        dump_file(copy, KeyRing([key])),
+        cluster.admin,
+        cluster.secrets,
+        database=migrator.database,
+        bindir=None,
+        advance=lambda *_: None,
     )
-    await asyncio.to_thread(restore, cluster, migrator.database, copy)
     async with superuser(cluster, migrator.database) as admin:
         came_back = await rows_that_name(admin, alice.id)
 
@@ -264,26 +271,6 @@ async def test_a_restored_backup_is_erased_again_before_anybody_is_served(
     assert "tenant.erased_again" in said.err
     assert str(alice.id) in said.err
     assert [tombstone] == read_tombstones(settings.home)
-
-
-def restore(cluster: Cluster, database: str, copy: Path) -> None:
-    """Put a copy back as people do, past the product."""
-    done = subprocess.run(
-        [
-            find_binaries(None).program("pg_restore"),
-            "--exit-on-error",
-            f"--host={cluster.admin.host}",
-            f"--port={cluster.admin.port}",
-            "--username=viral_admin",
-            f"--dbname={database}",
-            copy,
-        ],
-        env={"PGPASSWORD": cluster.admin.password},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (0, "") == (done.returncode, done.stderr)
 
 
 async def test_what_is_killed_before_its_commit_is_finished_at_the_next_start(

@@ -32,6 +32,8 @@ Action = Literal[
     "made key",
     "revoked key",
     "renamed tenant",
+    "exported tenant",
+    "restored tenant",
     "opened billing",
     "changed plan",
     "imported results",

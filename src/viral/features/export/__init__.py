@@ -1,0 +1,1 @@
+"""One tenant in a file: taken out whole, and put back with all its ids."""
