@@ -78,6 +78,7 @@ async def page_of(
         is_admin=identity.is_admin,
         is_demo=tenant.is_demo,
         can_sign_out=is_ours,
+        branch=request.app.state.runtime.branch,
         flashes=take_flashes(request),
     )
 

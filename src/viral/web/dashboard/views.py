@@ -45,6 +45,7 @@ class Page:
     is_admin: bool = False
     is_demo: bool = False
     can_sign_out: bool = False
+    branch: str | None = None
     flashes: tuple[Flash, ...] = ()
     banners: tuple[str, ...] = ()
 

@@ -1,0 +1,1 @@
+"""Neon: branches of a database that runs there."""

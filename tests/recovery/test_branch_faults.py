@@ -1,0 +1,222 @@
+"""Whatever happens while a branch is made: the parent lets people in again, and no half stays."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+import asyncpg
+import pytest
+from branching import databases, fresh_name, make
+from servers import Homes, as_admin, ask, processes_of
+
+from viral.errors import BadSetting, ServerError
+from viral.postgres.branches.clone import clone_database
+from viral.postgres.branches.local import LocalBranches
+from viral.postgres.branches.registry import MAIN, Held, Registry, new_branch
+from viral.servers import main_server, prepare_server, urls_of
+from viral.settings import Settings
+
+pytest_plugins = ["servers", "branching"]
+
+CREATE = """
+import asyncio, sys
+from pathlib import Path
+from viral.servers import local_branches
+from viral.settings import Settings
+branches = local_branches(Settings(home=Path(sys.argv[1])))
+asyncio.run(branches.create(
+    sys.argv[2], parent=None, at=None, schema_only=False, expires_at=None, protected=False,
+    advance=lambda *_: None,
+))
+"""
+
+
+@asynccontextmanager
+async def stuck(settings: Settings) -> AsyncIterator[Callable[[], None]]:
+    """Keep every copy of main waiting in the server, after its sessions were held off."""
+    blocker = await as_admin(main_server(settings))
+    try:
+        # Its lock of the database is at odds with the one that CREATE DATABASE takes.
+        await blocker.execute("BEGIN; COMMENT ON DATABASE viral IS 'blocked'")
+        yield blocker.terminate
+    finally:
+        blocker.terminate()
+
+
+async def is_copying(settings: Settings) -> bool:
+    rows = await ask(
+        main_server(settings),
+        "SELECT true FROM pg_stat_activity WHERE query ~ '^CREATE DATABASE' AND state = 'active'",
+    )
+    return bool(rows)
+
+
+async def starts_copying(settings: Settings) -> None:
+    async with asyncio.timeout(15):
+        while not await is_copying(settings):
+            await asyncio.sleep(0.05)
+
+
+async def is_held_off(settings: Settings) -> bool:
+    sql = "SELECT 1 FROM pg_database WHERE datname = 'viral' AND NOT datallowconn"
+    return await ask(main_server(settings), sql) == [(1,)]
+
+
+async def enter(settings: Settings) -> None:
+    connection = await asyncpg.connect(urls_of(settings).app.libpq(password=True), timeout=5)
+    await connection.close()
+
+
+@asynccontextmanager
+async def creating(settings: Settings, name: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        CREATE,
+        str(settings.home),
+        name,
+        env={"PATH": os.environ["PATH"]},
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
+async def test_a_copy_that_fails_lets_everybody_in_again(
+    settings: Settings, branches: LocalBranches
+) -> None:
+    admin = main_server(settings).socket_url("viral_admin")
+
+    with pytest.raises(asyncpg.DuplicateDatabaseError):
+        await clone_database(admin, branches.registry, source=Held("viral"), target="template1")
+
+    await enter(settings)
+    assert branches.registry.read().held == []
+
+
+@pytest.mark.parametrize("goes_on", [False, True], ids=["waits", "ends"])
+async def test_what_a_killed_command_left_is_repaired_by_the_next(
+    settings: Settings, branches: LocalBranches, *, goes_on: bool
+) -> None:
+    name, before = fresh_name(), await databases(settings)
+    async with stuck(settings) as release, creating(settings, name) as process:
+        await starts_copying(settings)
+        process.send_signal(signal.SIGKILL)
+        await process.wait()
+        assert await is_held_off(settings)
+        if goes_on:
+            release()
+            async with asyncio.timeout(15):
+                while await databases(settings) == before:
+                    await asyncio.sleep(0.05)
+
+        listed = await branches.list()
+
+    await enter(settings)
+    assert name not in {each.name for each in listed}
+    assert await databases(settings) == before
+    assert not await is_copying(settings)
+
+
+async def test_an_interrupted_command_cleans_up_itself(
+    settings: Settings, branches: LocalBranches
+) -> None:
+    name, before = fresh_name(), await databases(settings)
+    async with stuck(settings):
+        task = asyncio.create_task(make(branches, name))
+        await starts_copying(settings)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    await enter(settings)
+    contents = branches.registry.read()
+    assert (contents.find(name), contents.held) == (None, [])
+    assert await databases(settings) == before
+
+
+async def test_a_server_that_dies_under_a_copy_lets_people_in_when_it_is_back(
+    settings: Settings, branches: LocalBranches
+) -> None:
+    name = fresh_name()
+    async with stuck(settings):
+        task = asyncio.create_task(make(branches, name))
+        await starts_copying(settings)
+        postmaster = (await processes_of(main_server(settings))).postmaster
+        assert postmaster is not None
+        os.kill(postmaster, signal.SIGKILL)
+        with pytest.raises(ServerError):
+            await task
+
+    await prepare_server(settings)
+
+    await enter(settings)
+    contents = branches.registry.read()
+    assert (contents.find(name), contents.held) == (None, [])
+
+
+async def test_two_commands_at_once_take_turns(branches: LocalBranches) -> None:
+    made = await asyncio.gather(make(branches), make(branches))
+
+    assert {each.state for each in made} == {"ready"}
+
+
+def test_what_is_remembered_survives_another_process(tmp_path: Path) -> None:
+    registry = Registry(tmp_path)
+    branch = replace(
+        new_branch("a/b", parent_id=MAIN.id, kind="cluster"), home=tmp_path / "branches" / "x"
+    )
+
+    with registry.change() as contents:
+        contents.add(branch)
+        contents.held.append(Held("viral", tmp_path / "elsewhere"))
+
+    again = Registry(tmp_path).read()
+    assert (again.branches, again.held) == ([branch], [Held("viral", tmp_path / "elsewhere")])
+    assert (tmp_path / "branches.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_change_that_fails_changes_nothing(tmp_path: Path) -> None:
+    registry = Registry(tmp_path)
+
+    with suppress(ZeroDivisionError), registry.change() as contents:
+        contents.add(new_branch("a", parent_id=MAIN.id, kind="database"))
+        raise ZeroDivisionError
+
+    assert registry.read().all == [MAIN]
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"branches": [{}], "held": [], "current": ""}'])
+def test_a_damaged_list_says_so(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "branches.json"
+    file.touch(mode=0o600)
+    file.write_text(text)
+
+    with pytest.raises(BadSetting, match="damaged"):
+        Registry(tmp_path).read()
+
+
+async def test_a_server_whose_folder_was_removed_is_forgotten(
+    homes: Homes, branches: LocalBranches
+) -> None:
+    gone = homes.new()
+    with branches.registry.change() as contents:
+        contents.held.append(Held("viral", gone))
+        contents.add(replace(new_branch("gone", parent_id=MAIN.id, kind="cluster"), home=gone))
+
+    await branches.repair()
+
+    contents = branches.registry.read()
+    assert (contents.held, contents.find("gone")) == ([], None)
+    assert not gone.exists()
