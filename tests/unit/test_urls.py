@@ -25,7 +25,6 @@ NEON = "postgresql://u:p@ep-a-1.eu.aws.neon.tech/shop?sslmode=require&channel_bi
         "postgresql://u:p@db.example.com/shop?schema=public",
         "postgresql://u:p@db.example.com/shop?channel_binding=require&gssencmode=disable",
         "postgresql://u:p@db.example.com/shop?target_session_attrs=read-write",
-        "postgresql://u:p@db.example.com/shop?statement_cache_size=0",
     ],
 )
 def test_every_spelling_of_a_plain_url_means_the_same(text: str) -> None:
@@ -45,7 +44,11 @@ def test_every_spelling_of_a_plain_url_means_the_same(text: str) -> None:
         ),
         ("connection_limit=5", {"pool_size": 5}),
         ("pool_timeout=20", {"pool_timeout_s": 20}),
+        ("pool_timeout=0", {"pool_timeout_s": 86_400}),
         ("connect_timeout=3", {"connect_timeout_s": 3}),
+        ("connect_timeout=0", {"connect_timeout_s": 86_400}),
+        ("statement_cache_size=0", {"statement_cache_size": 0}),
+        ("statement_cache_size=500", {"statement_cache_size": 500}),
         ("pgbouncer=true", {"is_pooled": True}),
         ("pgbouncer=false", {}),
         ("prepared_statement_cache_size=0", {"is_pooled": True}),
@@ -72,6 +75,16 @@ def test_a_transaction_pooler_is_recognised(text: str, *, is_pooled: bool) -> No
     assert url.is_pooled == is_pooled
     assert ("statement_cache_size" in url.connect_args) == is_pooled
     assert ("prepared_statement_cache_size" in url.sqlalchemy.query) == is_pooled
+
+
+@pytest.mark.parametrize(
+    ("query", "size"), [("statement_cache_size=7", 7), ("pgbouncer=true&statement_cache_size=7", 0)]
+)
+def test_both_caches_of_statements_have_the_size_that_was_asked_for(query: str, size: int) -> None:
+    url = parse_url(f"postgresql://u:p@h/shop?{query}")
+
+    assert size == url.connect_args["statement_cache_size"]
+    assert str(size) == url.sqlalchemy.query["prepared_statement_cache_size"]
 
 
 def test_a_percent_encoded_part_is_decoded_and_written_back() -> None:
@@ -116,6 +129,8 @@ def test_an_ipv6_host_and_a_role_and_database_of_choice_keep_the_rest() -> None:
         ("postgresql://u:p@h/shop?connection_limit=many", "connection_limit=many"),
         ("postgresql://u:p@h/shop?connection_limit=nan", "connection_limit=nan"),
         ("postgresql://u:p@h/shop?pool_timeout=-1", "pool_timeout=-1"),
+        ("postgresql://u:p@h/shop?statement_cache_size=some", "statement_cache_size=some"),
+        ("postgresql://u:p@h/shop?schema=studio", "schema=studio"),
         ("postgresql://u:p@h/shop?conection_limit=5", "not known: conection_limit"),
     ],
 )

@@ -9,19 +9,22 @@ from uuid import UUID
 
 import msgspec
 from sqlalchemy import bindparam, event
+from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import ORMExecuteState, Session, with_loader_criteria
 
 from viral.database.encryption.fields import KEYS, refuse_bulk_write
 from viral.database.faults import (
+    DRIVER_ERRORS,
     connecting,
     connection_fault,
     is_protocol_broken,
+    is_wrong_password,
     isolation_error,
+    pooling_error,
     sqlstate_of,
 )
 from viral.database.tenancy import (
-    IN_POOL,
     WITHOUT_TENANT,
     TenantConnection,
     context_token,
@@ -32,13 +35,14 @@ from viral.errors import PowerfulRole, TenantContextMissing, ViralError
 from viral.schema.base import TenantOwned
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from sqlalchemy import Connection
-    from sqlalchemy.engine import ExceptionContext
+    from sqlalchemy.engine import Dialect, ExceptionContext
+    from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.exc import DBAPIError
     from sqlalchemy.orm import SessionTransaction, UOWTransaction
-    from sqlalchemy.pool import ConnectionPoolEntry
+    from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
     from viral.database.encryption.keys import KeyRing
     from viral.database.urls import ServerUrl
@@ -68,7 +72,7 @@ class Database:
     `tenant_session` for rows of one tenant; `session` for the tenant that the task has named;
     `session_without_tenant` for functions and tables that ask for none. Without `field_keys` the
     encrypted fields stay closed. Where `context_key` is a function, each transaction asks it for
-    the key in force.
+    the key in force. Where `passwords` is given, each connection asks it for those to try.
     """
 
     def __init__(
@@ -77,6 +81,7 @@ class Database:
         *,
         context_key: bytes | Callable[[], bytes],
         field_keys: KeyRing | None = None,
+        passwords: Callable[[], Sequence[str]] | None = None,
     ) -> None:
         self.url = url
         self._context_key = context_key
@@ -87,15 +92,16 @@ class Database:
             pool_size=url.pool_size,
             max_overflow=0,
             pool_timeout=url.pool_timeout_s,
-            pool_pre_ping=True,
             json_serializer=lambda value: msgspec.json.encode(value).decode(),
             json_deserializer=msgspec.json.decode,
             hide_parameters=True,
         )
         sync_engine = self._engine.sync_engine
+        if passwords is not None:
+            event.listen(sync_engine, "do_connect", _logging_in(passwords))
         event.listen(sync_engine, "connect", _learn_role)
         event.listen(sync_engine, "begin", _forget_context)
-        event.listen(sync_engine, "checkin", _allow_pool)
+        event.listen(sync_engine, "checkout", _ping)
         event.listen(sync_engine, "handle_error", self._translate)
 
     async def close(self) -> None:
@@ -112,6 +118,15 @@ class Database:
             yield session
 
     @asynccontextmanager
+    async def tenant_snapshot(self, tenant_id: UUID | str) -> AsyncIterator[AsyncSession]:
+        """Open a transaction of one tenant that sees one moment, however long it reads."""
+        tenant = parse_tenant_id(tenant_id)
+        info = {"tenant_id": tenant, "context": partial(self._token, tenant)}
+        options = {"isolation_level": "REPEATABLE READ"}
+        async with self._begin(info, options) as session:
+            yield session
+
+    @asynccontextmanager
     async def session(self) -> AsyncIterator[AsyncSession]:
         """Open a transaction of the tenant named by `set_tenant_context` in this task."""
         async with self.tenant_session(current_tenant()) as session:
@@ -124,7 +139,9 @@ class Database:
             yield session
 
     @asynccontextmanager
-    async def _begin(self, info: Mapping[str, object]) -> AsyncIterator[AsyncSession]:
+    async def _begin(
+        self, info: Mapping[str, object], options: Mapping[str, str] | None = None
+    ) -> AsyncIterator[AsyncSession]:
         async with (
             AsyncSession(
                 self._engine,
@@ -135,7 +152,7 @@ class Database:
             session.begin(),
         ):
             with connecting(self.url):
-                await session.connection()
+                await session.connection(execution_options=options)
             yield session
 
     def _token(self, tenant_id: UUID) -> str:
@@ -150,7 +167,7 @@ class Database:
         if is_protocol_broken(error):
             # SQLAlchemy does not know it for the end of the connection that it is.
             context.is_disconnect = True
-        ours = isolation_error(sqlstate_of(error))
+        ours = isolation_error(sqlstate_of(error)) or pooling_error(error, self.url)
         if ours is None and (context.connection is None or context.is_disconnect):
             ours = connection_fault(error, self.url)
         if ours is not None:
@@ -165,13 +182,36 @@ def tenant_of(session: AsyncSession) -> UUID:
     return tenant_id
 
 
+def _logging_in(passwords: Callable[[], Sequence[str]]) -> Callable[..., DBAPIConnection]:
+    """Connect with the passwords in turn: in the middle of a change the server has either."""
+
+    def log_in(
+        dialect: Dialect,
+        _entry: ConnectionPoolEntry,
+        places: Sequence[object],
+        options: Mapping[str, object],
+    ) -> DBAPIConnection:
+        tried: list[str] = []
+        while True:
+            # Asked anew each time: the change may have gone on while the server refused.
+            password = next(word for word in passwords() if word not in tried)
+            tried.append(password)
+            try:
+                return dialect.connect(*places, **{**options, "password": password})
+            except dialect.loaded_dbapi.Error as error:
+                if not is_wrong_password(error) or set(passwords()) <= set(tried):
+                    raise
+
+    return log_in
+
+
 def _driver(connection: Connection) -> TenantConnection:
     driver = connection.connection.driver_connection
     assert isinstance(driver, TenantConnection)
     return driver
 
 
-def _learn_role(adapted: object, _entry: ConnectionPoolEntry) -> None:
+def _learn_role(adapted: object, entry: ConnectionPoolEntry) -> None:
     """Refuse a role that could pass row security; see whether literals are hidden."""
     role = adapted.run_async(lambda driver: driver.fetchrow(_ROLE_QUERY))  # type: ignore[attr-defined]  # the dialect's adapter is untyped
     if role["is_powerful"]:
@@ -180,6 +220,8 @@ def _learn_role(adapted: object, _entry: ConnectionPoolEntry) -> None:
             " row security would not hold.",
             hint="Use the role viral_app in DATABASE_URL.",
         )
+    entry.info["is_new"] = True
+    # Of the role on its server: behind a pooler it holds for each of the pooler's connections.
     adapted.driver_connection.hides_statements = role["hides_statements"]  # type: ignore[attr-defined]  # the dialect's adapter is untyped
 
 
@@ -188,10 +230,17 @@ def _forget_context(connection: Connection) -> None:
     _driver(connection).context = None
 
 
-def _allow_pool(adapted: object, _entry: ConnectionPoolEntry) -> None:
-    driver = getattr(adapted, "driver_connection", None)
-    if driver is not None:
-        driver.context = IN_POOL
+def _ping(adapted: object, entry: ConnectionPoolEntry, _owner: PoolProxiedConnection) -> None:
+    """See that the connection lives; if not, those of its age are made anew.
+
+    SQLAlchemy's own ping would need a transaction; this is one message, behind a pooler too.
+    """
+    if entry.info.pop("is_new", False):
+        return
+    try:
+        adapted.run_async(lambda driver: driver.execute("SELECT"))  # type: ignore[attr-defined]  # the dialect's adapter is untyped
+    except DRIVER_ERRORS as error:
+        raise InvalidatePoolError from error
 
 
 @event.listens_for(TenantSession, "after_begin")

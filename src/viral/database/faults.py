@@ -58,8 +58,11 @@ _REFUSALS = {
         "Set the server up with `viral server bootstrap --admin-url URL`.",
     ),
     "53300": ("the server has no connection left", "Lower connection_limit, or use a pooler."),
+    "55000": ("{database} takes no connections", "A branch is made of it: try again in a moment."),
     "57P03": ("the server is starting or stopping", "Try again in a moment."),
 }
+# What PgBouncer says for itself has this one, whatever it is about.
+_OF_POOLER = "08P01"
 # Classes 57P and 08: the server ends the connection, or it is gone.
 _CLOSED = {"57P01", "57P02", "08000", "08001", "08003", "08006"}
 # The first that fits.
@@ -81,6 +84,12 @@ def sqlstate_of(error: BaseException | None) -> str | None:
     return None
 
 
+def is_wrong_password(error: BaseException) -> bool:
+    """Tell whether a password was refused: by PostgreSQL, or in PgBouncer's words by a pooler."""
+    state = sqlstate_of(error)
+    return state == "28P01" or (state == "08P01" and "authentication failed" in str(error))
+
+
 def isolation_error(state: str | None) -> ViralError | None:
     """Return our error for the SQLSTATEs that the schema's functions raise."""
     if state == "VT001":
@@ -97,9 +106,22 @@ def isolation_error(state: str | None) -> ViralError | None:
     return None
 
 
+def pooling_error(error: BaseException, url: ServerUrl) -> ServerRefused | None:
+    """Explain a prepared statement that is gone, or somebody else's: a pooler nobody told of."""
+    if url.is_pooled or sqlstate_of(error) not in {"26000", "42P05"}:
+        return None
+    return ServerRefused(
+        f"A prepared statement is missing on the server: {url.host}:{url.port} is a pooler that"
+        " gives each transaction another connection.",
+        hint='Add pgbouncer=true to the URL: DATABASE_URL="...?pgbouncer=true".',
+    )
+
+
 def connection_fault(error: BaseException, url: ServerUrl) -> ServerError | None:
     """Explain why a connection failed; None when the error is about something else."""
-    state = sqlstate_of(error)
+    state = "28P01" if is_wrong_password(error) else sqlstate_of(error)
+    if state == _OF_POOLER and url.is_pooled:
+        return _pooler_fault(str(_root(error)), url)
     if state in _REFUSALS:
         cause, fix = _REFUSALS[state]
         text = cause.format(user=url.user, database=url.database)
@@ -112,8 +134,18 @@ def connection_fault(error: BaseException, url: ServerUrl) -> ServerError | None
         return None
     return ServerUnreachable(
         f"Can't reach the database server at {url.host}:{url.port}: {reason}.",
-        hint="Check DATABASE_URL and that the server runs: `viral server status`.",
+        hint="Check DATABASE_URL and that the server runs: `viral"
+        f" {'pooler' if url.is_pooled else 'server'} status`.",
     )
+
+
+def _pooler_fault(said: str, url: ServerUrl) -> ServerError:
+    hint = "See who uses it, and who waits: `viral pooler status`."
+    if "query_wait_timeout" in said:
+        return PoolExhausted(
+            f"The pooler at {url.host}:{url.port} had no connection free in time.", hint=hint
+        )
+    return ServerUnreachable(f"The pooler at {url.host}:{url.port} says: {said}.", hint=hint)
 
 
 def _tls_refusal(error: BaseException, url: ServerUrl) -> ServerRefused | None:
@@ -121,6 +153,19 @@ def _tls_refusal(error: BaseException, url: ServerUrl) -> ServerRefused | None:
         return ServerRefused(
             f"Connecting to {url} failed: the server offers no TLS.",
             hint="Use sslmode=prefer or sslmode=disable, or switch TLS on at the server.",
+        )
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return ServerRefused(
+            f"Connecting to {url} failed: its certificate is not trusted"
+            f" ({error.verify_message.rstrip('.')}).",
+            hint="Name the file of its authority in the URL, sslrootcert=FILE, and the host as in"
+            " the certificate.",
+        )
+    if isinstance(error, ssl.SSLError) and "PROTOCOL" in (error.reason or ""):
+        return ServerRefused(
+            f"Connecting to {url} failed: the server speaks no TLS as new as the URL asks for"
+            " (1.3, unless it says otherwise).",
+            hint="Update the server. Until then, in the URL: ssl_min_protocol_version=TLSv1.2",
         )
     if isinstance(error, ssl.SSLError):
         return ServerRefused(
@@ -142,7 +187,9 @@ def connecting(url: ServerUrl) -> Iterator[None]:
         yield
     except PoolTimeout as error:
         raise PoolExhausted(
-            f"All {url.pool_size} connections to {url} are in use for {url.pool_timeout_s:g} s."
+            f"All {url.pool_size} connections to {url} are in use for {url.pool_timeout_s:g} s.",
+            hint=f'Increase pool size: DATABASE_URL="...?connection_limit={url.pool_size * 2}", or'
+            " put a pooler before the server: `viral pooler start`.",
         ) from error
     except (*DRIVER_ERRORS, DBAPIError) as error:
         fault = connection_fault(error, url)

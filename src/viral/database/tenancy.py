@@ -21,8 +21,6 @@ import asyncpg
 from viral.errors import BadTenantId, CommitLost, TenantContextMissing
 
 WITHOUT_TENANT: Literal["without tenant"] = "without tenant"
-# Between two owners the pool alone may talk to the server, to see that it is there.
-IN_POOL: Literal["in pool"] = "in pool"
 _TOKEN = re.compile(r"\A[0-9a-f]{64}\Z")
 # Settings and held cursors of the session belong to whoever had the connection before. Sent with
 # BEGIN in one message: no round trip, and no difference that could be measured.
@@ -46,12 +44,12 @@ class TenantTransaction:
             raise TenantContextMissing("No tenant is named; nothing was sent.")
         try:
             if context == WITHOUT_TENANT:
-                await connection.execute(f"{_CLEAN};{self._head};SET LOCAL app.tenant=''")
+                await connection.execute(f"{self._head};SET LOCAL app.tenant=''")
             elif connection.hides_statements:
-                await connection.execute(f"{_CLEAN};{self._head};SET LOCAL app.tenant='{context}'")
+                await connection.execute(f"{self._head};SET LOCAL app.tenant='{context}'")
             else:
                 # The literal would be seen in pg_stat_activity; a parameter is not.
-                await connection.execute(f"{_CLEAN};{self._head};SET LOCAL app.tenant=''")
+                await connection.execute(f"{self._head};SET LOCAL app.tenant=''")
                 await connection.fetchval("SELECT set_config('app.tenant', $1, true)", context)
         except BaseException:
             if not connection.is_closed() and connection.is_in_transaction():
@@ -68,26 +66,17 @@ class TenantTransaction:
         await self._connection.execute("ROLLBACK")
 
 
-class NoTransaction:
-    """What the pool's ping runs in: nothing. It sends an empty query, and saves two round trips."""
-
-    async def start(self) -> None: ...
-
-    async def commit(self) -> None: ...
-
-    async def rollback(self) -> None: ...
-
-
 class TenantConnection(asyncpg.Connection):
     """A connection whose transactions carry a tenant's context.
 
-    `context` is a token, WITHOUT_TENANT, IN_POOL, or None: then the next transaction is refused.
+    `context` is a token, WITHOUT_TENANT, or None: then the next transaction is refused. The first
+    one of a connection is SQLAlchemy's own look at the server.
     """
 
     # asyncpg's own class has slots; these two need room.
     __slots__ = ("__dict__",)
 
-    context: str | None = IN_POOL
+    context: str | None = WITHOUT_TENANT
     hides_statements = False
 
     def transaction(  # type: ignore[override]  # the dialect starts, commits, rolls back: no more
@@ -96,10 +85,8 @@ class TenantConnection(asyncpg.Connection):
         isolation: str | None = None,
         readonly: bool = False,
         deferrable: bool = False,
-    ) -> TenantTransaction | NoTransaction:
+    ) -> TenantTransaction:
         """Return a transaction that begins with the context of this connection."""
-        if self.context == IN_POOL:
-            return NoTransaction()
         head = "BEGIN"
         if isolation:
             head += f" ISOLATION LEVEL {isolation.replace('_', ' ').upper()}"
@@ -107,7 +94,9 @@ class TenantConnection(asyncpg.Connection):
             head += " READ ONLY"
         if deferrable:
             head += " DEFERRABLE"
-        return TenantTransaction(self, head)
+        # A level is taken before any statement has looked at the database; in the transaction the
+        # settings are clean all the same.
+        return TenantTransaction(self, f"{head};{_CLEAN}" if isolation else f"{_CLEAN};{head}")
 
 
 def context_token(context_key: bytes, tenant_id: UUID) -> str:

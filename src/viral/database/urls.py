@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import dataclass, field, replace
 from typing import TypedDict
 from urllib.parse import parse_qsl, urlencode
@@ -13,24 +14,29 @@ from viral.errors import BadSetting
 
 _SCHEMES = {"postgres", "postgresql", "postgresql+asyncpg", "postgresql+psycopg"}
 _TLS = {"sslmode", "sslrootcert", "sslcert", "sslkey", "sslcrl", "sslnegotiation"}
+_TLS_VERSIONS = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}
+_MINIMUM = "ssl_min_protocol_version"
+# What these modes ask for is TLS 1.3, unless the URL names another minimum.
+_STRICT = {"require", "verify-ca", "verify-full"}
+_VERIFIED = {"verify-ca", "verify-full"}
 _SSL_MODES = {"disable", "allow", "prefer", "require", "verify-ca", "verify-full"}
 # Of libpq, Prisma and SQLAlchemy: said elsewhere here, or with no meaning to this driver.
 # asyncpg does not bind SCRAM to the TLS channel; `sslmode=verify-full` covers the same attack.
 _IGNORED = {
     "channel_binding",
-    "schema",
     "gssencmode",
     "target_session_attrs",
-    "statement_cache_size",
 }
 _KNOWN_OPTIONS = (
-    "Known: sslmode, sslrootcert, connection_limit, pool_timeout, connect_timeout, pgbouncer,"
-    " application_name."
+    "Known: sslmode, sslrootcert, ssl_min_protocol_version, connection_limit, pool_timeout,"
+    " connect_timeout, statement_cache_size, pgbouncer, schema, application_name."
 )
 _DEFAULT_PORT = 5432
 _PGBOUNCER_PORT = 6432
 _LAST_PORT = 65_535
 _LARGEST = 10_000
+# A day: longer than anybody waits, and short enough for every timer.
+_WITHOUT_END_S = 86_400
 _EXAMPLE = "postgresql://user:password@host:5432/database"
 
 
@@ -38,6 +44,7 @@ class ConnectArguments(TypedDict, total=False):
     """Keywords of `asyncpg.connect`."""
 
     dsn: str
+    ssl: ssl.SSLContext
     timeout: float
     server_settings: dict[str, str]
     statement_cache_size: int
@@ -56,6 +63,7 @@ class ServerUrl:
     pool_size: int = 10
     pool_timeout_s: float = 30
     connect_timeout_s: float = 10
+    statement_cache_size: int | None = None
     application_name: str = "viral"
     is_pooled: bool = False
 
@@ -71,6 +79,11 @@ class ServerUrl:
         return replace(self, database=database)
 
     @property
+    def is_encrypted(self) -> bool:
+        """Whether nothing travels but over TLS."""
+        return dict(self.tls).get("sslmode") in _STRICT
+
+    @property
     def sqlalchemy(self) -> URL:
         """The URL as SQLAlchemy's asyncpg dialect takes it."""
         return URL.create(
@@ -80,8 +93,9 @@ class ServerUrl:
             self.host,
             self.port,
             self.database,
-            # Prepared statements must not outlive a transaction behind a transaction pooler.
-            query={"prepared_statement_cache_size": "0"} if self.is_pooled else {},
+            query={}
+            if self._cached_statements is None
+            else {"prepared_statement_cache_size": str(self._cached_statements)},
         )
 
     @property
@@ -91,11 +105,18 @@ class ServerUrl:
             "timeout": self.connect_timeout_s,
             "server_settings": {"application_name": self.application_name},
         }
-        if self.tls:
-            arguments["dsn"] = f"postgresql://?{urlencode(self.tls)}"
-        if self.is_pooled:
-            arguments["statement_cache_size"] = 0
+        if self._cached_statements is not None:
+            arguments["statement_cache_size"] = self._cached_statements
+        if _asks_the_system(self.tls):
+            arguments["ssl"] = _system_context(dict(self.tls))
+        elif self.tls:
+            arguments["dsn"] = f"postgresql://?{urlencode(_with_minimum(dict(self.tls)))}"
         return arguments
+
+    @property
+    def _cached_statements(self) -> int | None:
+        # Behind a transaction pooler a prepared statement must not outlive its transaction.
+        return 0 if self.is_pooled else self.statement_cache_size
 
     def libpq(self, *, password: bool) -> str:
         """Write the URL as psql, pg_dump and Prisma take it."""
@@ -159,6 +180,10 @@ def _with_options(server: ServerUrl, query: list[tuple[str, str]], name: str) ->
             tls.append(("sslmode", _ssl_mode(value, name)))
         elif option in _TLS:
             tls.append((option, value))
+        elif option == _MINIMUM:
+            tls.append((option, _tls_version(value, name)))
+        elif option == "schema":
+            _check_schema(value, name)
         else:
             server = _with_option(server, option, value, name)
     return replace(server, tls=tuple(tls))
@@ -169,9 +194,12 @@ def _with_option(server: ServerUrl, option: str, value: str, name: str) -> Serve
         case "connection_limit":
             server = replace(server, pool_size=int(_number(option, value, name)))
         case "pool_timeout":
-            server = replace(server, pool_timeout_s=_number(option, value, name))
+            server = replace(server, pool_timeout_s=_timeout(option, value, name))
         case "connect_timeout":
-            server = replace(server, connect_timeout_s=_number(option, value, name))
+            server = replace(server, connect_timeout_s=_timeout(option, value, name))
+        case "statement_cache_size":
+            size = int(_number(option, value, name, least=0))
+            server = replace(server, statement_cache_size=size)
         case "pgbouncer":
             server = replace(server, is_pooled=value.lower() in {"1", "true", "yes", "on"})
         case "application_name":
@@ -185,6 +213,14 @@ def _with_option(server: ServerUrl, option: str, value: str, name: str) -> Serve
     return server
 
 
+def _check_schema(value: str, name: str) -> None:
+    if value != "public":
+        raise BadSetting(
+            f"{name} has schema={value}, but the product's tables are in public.",
+            hint="Leave the option out, or write schema=public.",
+        )
+
+
 def _ssl_mode(value: str, name: str) -> str:
     mode = {"true": "require", "1": "require", "false": "disable", "0": "disable"}.get(value, value)
     if mode not in _SSL_MODES:
@@ -194,13 +230,51 @@ def _ssl_mode(value: str, name: str) -> str:
     return mode
 
 
-def _number(option: str, value: str, name: str) -> float:
+def _tls_version(value: str, name: str) -> str:
+    if value not in _TLS_VERSIONS:
+        raise BadSetting(
+            f"{name} has {_MINIMUM}={value}.", hint=f"Use one of {', '.join(_TLS_VERSIONS)}."
+        )
+    return value
+
+
+def _with_minimum(tls: dict[str, str]) -> dict[str, str]:
+    return {_MINIMUM: "TLSv1.3"} | tls if tls.get("sslmode") in _STRICT else tls
+
+
+def _asks_the_system(tls: tuple[tuple[str, str], ...]) -> bool:
+    """Tell whether the machine's own authorities vouch: the driver knows files only."""
+    named = dict(tls)
+    return named.get("sslmode") in _VERIFIED and named.get("sslrootcert", "system") == "system"
+
+
+def _system_context(tls: dict[str, str]) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.check_hostname = tls["sslmode"] == "verify-full"
+    context.minimum_version = _TLS_VERSIONS[_with_minimum(tls)[_MINIMUM]]
+    if "sslcert" in tls:
+        try:
+            context.load_cert_chain(tls["sslcert"], tls.get("sslkey"))
+        except OSError as error:
+            raise BadSetting(
+                f"The certificate {tls['sslcert']} cannot be used: {error.strerror}.",
+                hint="Check sslcert and sslkey in the URL.",
+            ) from error
+    return context
+
+
+def _timeout(option: str, value: str, name: str) -> float:
+    """Read seconds; 0 means without end, as Prisma and libpq have it."""
+    return _number(option, value, name, least=0) or _WITHOUT_END_S
+
+
+def _number(option: str, value: str, name: str, *, least: int = 1) -> float:
     try:
         number = float(value)
     except ValueError:
         number = -1
-    if not 1 <= number <= _LARGEST:
+    if not least <= number <= _LARGEST:
         raise BadSetting(
-            f"{name} has {option}={value}.", hint=f"Use a number from 1 to {_LARGEST}."
+            f"{name} has {option}={value}.", hint=f"Use a number from {least} to {_LARGEST}."
         )
     return number

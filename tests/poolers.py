@@ -1,0 +1,41 @@
+"""A real PgBouncer before the server of this test process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+from clusters import Cluster, free_port
+
+from viral.database.urls import ServerUrl
+from viral.errors import BinariesMissing
+from viral.postgres.pooler import Pooler, find_program
+
+# Read before the tests' environment is cleaned of the settings of this machine.
+IS_REQUIRED = os.environ.get("VIRAL_REQUIRE_POOLER") == "1"
+CONNECTIONS = 5
+
+
+@asynccontextmanager
+async def running_pooler(cluster: Cluster) -> AsyncIterator[Pooler]:
+    """Have a pooler with five connections for a database."""
+    try:
+        find_program()
+    except BinariesMissing as error:
+        if IS_REQUIRED:
+            pytest.fail("VIRAL_REQUIRE_POOLER=1 asks for the tests with PgBouncer: install it")
+        pytest.skip(f"the tests with a real pooler did not run: {error.message}")
+    pooler = Pooler(cluster.server, port=free_port(), size=CONNECTIONS)
+    await pooler.start()
+    try:
+        yield pooler
+    finally:
+        await pooler.stop()
+
+
+def pooled(cluster: Cluster, pooler: Pooler, database: str, role: str = "viral_app") -> ServerUrl:
+    """Give the address of a test's database, through the pooler."""
+    return replace(cluster.url(role, database), port=pooler.url.port, is_pooled=True)
