@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
@@ -138,10 +139,11 @@ async def _status(slug: str | None) -> dict[str, object]:
     async with open_runtime(load_settings()) as runtime:
         async with runtime.system.session_without_tenant() as session:
             tenant = await find_tenant(session, slug)
-        async with runtime.app.tenant_session(tenant.id) as session:
-            learned, waiting = await proof.count_results(session)
-            results = await proof.scored_results(session)
-            adjustments = await proof.list_adjustments(session, limit=20)
+        learned, waiting = await runtime.reading.read(tenant.id, proof.count_results)
+        results = await runtime.reading.read(tenant.id, proof.scored_results)
+        adjustments = await runtime.reading.read(
+            tenant.id, partial(proof.list_adjustments, limit=20)
+        )
     accuracy = proof.accuracy_of(results)
     return {
         "learned": learned,
