@@ -20,7 +20,7 @@ from viral.database.engine import Database, _driver
 from viral.database.secrets import Secrets
 from viral.database.urls import ServerUrl, parse_url
 from viral.errors import ServerRefused, TenantContextMissing, TenantContextUnknown
-from viral.postgres.bootstrap import bootstrap, scram_verifier
+from viral.postgres.bootstrap import bootstrap, scram_verifier, set_password
 from viral.postgres.server import Server
 from viral.schema.security import LOGINS, OWNERS
 from viral.schema.tenants import AuditEntry, Tenant
@@ -306,3 +306,33 @@ async def test_the_owner_of_the_tables_sees_no_row(cluster: Cluster, database_na
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await connection.fetchval("SELECT count(*) FROM tenants")
     await connection.close()
+
+
+class _Neon:
+    """A connection to a server that takes passwords alone, as Neon says of itself."""
+
+    def __init__(self) -> None:
+        self.taken: list[str] = []
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[None]:
+        yield
+
+    async def execute(self, statement: str) -> None:
+        if "SCRAM-SHA-256$" in statement:
+            raise asyncpg.FeatureNotSupportedError("Neon only supports plaintext passwords")
+        self.taken.append(statement)
+
+
+@pytest.mark.parametrize("mode", ["verify-full", "prefer"])
+async def test_a_server_that_takes_passwords_alone_gets_them_over_tls_alone(mode: str) -> None:
+    neon, url = _Neon(), parse_url(f"postgresql://a:b@host/db?sslmode={mode}")
+    change = set_password(neon, "ALTER ROLE me", "word", is_encrypted=url.is_encrypted)  # type: ignore[arg-type]  # a stand-in
+
+    if mode == "prefer":
+        with pytest.raises(asyncpg.FeatureNotSupportedError):
+            await change
+    else:
+        await change
+
+    assert neon.taken == ["ALTER ROLE me PASSWORD 'word'"] * (mode != "prefer")

@@ -1,4 +1,4 @@
-"""`viral keys`: the keys of encrypted fields, the key of tenants' contexts, and their change."""
+"""`viral keys`: the keys of fields and of tenants' contexts, the roles' passwords; their change."""
 
 from __future__ import annotations
 
@@ -14,17 +14,21 @@ from viral.errors import BadInput
 from viral.settings import load_settings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from uuid import UUID
 
     from viral.database.context_keys import Change, ContextUse
     from viral.database.encryption.keys import FieldKey
     from viral.database.encryption.rotation import Rotated, Use
-    from viral.database.secrets import ContextKeys
+    from viral.database.secrets import ContextKeys, Secrets
+    from viral.database.urls import ServerUrl
+    from viral.postgres.role_passwords import RolesRotated
     from viral.runtime import Runtime
+    from viral.settings import Settings
 
 group = typer.Typer(
-    no_args_is_help=True, help="Keys: of the encrypted fields, and of the tenants' contexts."
+    no_args_is_help=True,
+    help="Keys: of the encrypted fields, of the tenants' contexts; the passwords of the roles.",
 )
 Context = Annotated[
     bool, typer.Option("--context", help="The context key, which tenants' tokens come from.")
@@ -71,13 +75,26 @@ def status(
 @group.command()
 def rotate(
     is_context: Context = False,
+    of_roles: Annotated[
+        bool, typer.Option("--roles", help="The passwords of the database's roles.")
+    ] = False,
+    admin_url: Annotated[
+        str | None,
+        typer.Option("--admin-url", help="With --roles, on a server of yours: who may."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Make a new primary key and re-encrypt everything. Example: viral keys rotate.
 
     A run that was stopped goes on with the key that it made. With --context every tenant gets
-    another token, and the former one is valid until viral keys retire --context.
+    another token, and the former one is valid until viral keys retire --context. With --roles
+    every role of the database gets another password, while programs go on working.
     """
+    if is_context and of_roles:
+        raise BadInput("--context and --roles are two changes.", hint="Make one after the other.")
+    if of_roles:
+        _tell_roles(*asyncio.run(_rotate_roles(admin_url)), as_json=as_json)
+        return
     if is_context:
         _tell_context(asyncio.run(_rotate_context()), as_json=as_json)
         return
@@ -182,6 +199,121 @@ def _tell_context(change: Change, *, as_json: bool) -> None:
     )
 
 
+def _tell_roles(result: RolesRotated, lines: list[str], *, as_json: bool) -> None:
+    if as_json:
+        print_json(
+            {
+                "roles": result.roles,
+                "servers": result.servers,
+                "is_continued": result.is_continued,
+                "to_replace": [line.partition("=")[0] for line in lines],
+            }
+        )
+    elif result.is_continued:
+        out.print("A rotation that was stopped is finished; no further passwords were made.")
+    else:
+        out.print(f"{len(result.roles)} roles have new passwords; programs that run know them.")
+    if lines:
+        # They hold passwords: not a part of the document, which may go to a log.
+        to_person = err if as_json else out
+        to_person.print("Replace these lines in .env.local (they hold passwords):")
+        for line in lines:
+            to_person.print(line, markup=False)
+
+
+async def _rotate_roles(admin_url: str | None) -> tuple[RolesRotated, list[str]]:
+    """Change the passwords; return what was done, and the lines of .env.local that go with it."""
+    from datetime import UTC, datetime
+
+    from viral.database.secrets import Secrets
+    from viral.database.urls import parse_url
+    from viral.postgres.role_passwords import rotate_role_passwords
+    from viral.servers import is_embedded, running_server
+
+    settings = load_settings()
+    secrets = Secrets.load_or_create(settings.home)
+    if is_embedded(settings):
+        if admin_url is not None:
+            raise BadInput("The embedded server needs no --admin-url.", hint="Leave it out.")
+        async with running_server(settings):
+            admins = await _own_servers(settings, secrets)
+            result = await rotate_role_passwords(
+                admins, secrets, now=datetime.now(UTC), then=lambda: _tell_others(settings)
+            )
+            return result, _lines_of_ours(settings, secrets)()
+    if admin_url is None:
+        raise BadInput(
+            "That server is not ours: who may change the passwords of its roles?",
+            hint="Add --admin-url postgresql://admin:password@host/postgres",
+        )
+    admin = parse_url(admin_url, name="--admin-url")
+    _refuse_another(admin, settings)
+    lines_of = _lines_of_ours(settings, secrets)
+    result = await rotate_role_passwords([admin], secrets, now=datetime.now(UTC))
+    return result, lines_of()
+
+
+async def _tell_others(settings: Settings) -> None:
+    """Have the pooler and the replica, which keep passwords of their own, take over the new."""
+    from viral.postgres.replica import start_replica
+    from viral.servers import local_replica, main_server, pooler_of
+
+    await pooler_of(settings).refresh_users()
+    replica = local_replica(settings)
+    if await replica.is_answering():
+        await start_replica(main_server(settings), replica)
+
+
+async def _own_servers(settings: Settings, secrets: Secrets) -> list[ServerUrl]:
+    """Find all servers of the installation that run; others learn the passwords at their start."""
+    from viral.postgres.branches.registry import Registry
+    from viral.postgres.server import Server
+
+    homes = [branch.home for branch in Registry(settings.home).read().all if branch.home]
+    servers = [Server(home=home, secrets=secrets) for home in (settings.home, *homes)]
+    return [each.socket_url("viral_admin") for each in servers if await each.is_answering()]
+
+
+def _refuse_another(admin: ServerUrl, settings: Settings) -> None:
+    """Raise BadInput where the passwords would be those of a server that nobody here uses."""
+    from viral.servers import urls_of
+
+    urls = urls_of(settings)
+    hosts = {url.host.replace("-pooler.", ".") for url in (urls.app, urls.direct)}
+    if admin.host not in hosts:
+        raise BadInput(
+            f"--admin-url is on {admin.host}, but the product uses {' and '.join(sorted(hosts))}.",
+            hint="Write the host as in DIRECT_URL.",
+        )
+
+
+def _lines_of_ours(settings: Settings, secrets: Secrets) -> Callable[[], list[str]]:
+    """Find the URLs that hold a password of this installation; they are written by the function."""
+    from sqlalchemy import make_url
+
+    from viral.database.urls import parse_url
+
+    given = {
+        "DATABASE_URL": settings.database_url,
+        "DIRECT_URL": settings.direct_url,
+        "REPLICA_URL": settings.replica_url,
+    }
+    urls = {name: parse_url(text, name=name) for name, text in given.items() if text}
+    ours = {name: url for name, url in urls.items() if secrets.login(url.user, url.password)}
+
+    def lines() -> list[str]:
+        # The text as it was, with its options.
+        changed = {
+            name: make_url(given[name] or "").set(password=secrets.password(url.user))
+            for name, url in ours.items()
+        }
+        return [
+            f"{name}={url.render_as_string(hide_password=False)}" for name, url in changed.items()
+        ]
+
+    return lines
+
+
 @asynccontextmanager
 async def _opened() -> AsyncIterator[tuple[Runtime, list[UUID]]]:
     """Open the product, and list the tenants as the one role that sees them all."""
@@ -197,7 +329,7 @@ async def _opened() -> AsyncIterator[tuple[Runtime, list[UUID]]]:
 async def _status() -> Status:
     from viral.database.context_keys import context_use
     from viral.database.encryption.rotation import Use, key_use
-    from viral.runtime import migrator_url
+    from viral.servers import migrator_url
 
     async with _opened() as (runtime, tenant_ids):
         context = runtime.secrets.context
@@ -210,7 +342,7 @@ async def _status() -> Status:
 
 async def _rotate_context() -> Change:
     from viral.database.context_keys import rotate_context
-    from viral.runtime import migrator_url
+    from viral.servers import migrator_url
 
     async with _opened() as (runtime, _):
         url = migrator_url(runtime.settings, runtime.secrets)
@@ -220,7 +352,7 @@ async def _rotate_context() -> Change:
 
 async def _retire_context() -> Change:
     from viral.database.context_keys import retire_context
-    from viral.runtime import migrator_url
+    from viral.servers import migrator_url
 
     async with _opened() as (runtime, _):
         url = migrator_url(runtime.settings, runtime.secrets)
@@ -247,7 +379,9 @@ async def _retire(key_id: str) -> bool:
     """Retire a key; False where it is left to a person to take it out."""
     from viral.database.encryption.keys import KeyFile
     from viral.database.encryption.rotation import retire
+    from viral.servers import backup_catalogue
 
     async with _opened() as (runtime, tenant_ids):
+        (await backup_catalogue(runtime.settings)).refuse_retirement(key_id)
         await retire(runtime.app, tenant_ids, keys=runtime.field_keys, key_id=key_id)
         return isinstance(runtime.field_keys, KeyFile)

@@ -7,13 +7,15 @@ import os
 import secrets
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from fcntl import LOCK_EX, flock
+from functools import partial
 from typing import TYPE_CHECKING
 
 from viral.errors import BadSetting, NotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 ROLES = (
@@ -49,15 +51,30 @@ class ContextKeys:
     former: ContextKey | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class RolePasswords:
+    """The passwords of the database's roles; those that come, during a change; those that were."""
+
+    current: Mapping[str, str] = field(repr=False)
+    coming: Mapping[str, str] | None = field(repr=False, default=None)
+    former: Mapping[str, str] | None = field(repr=False, default=None)
+    changed_at: datetime | None = None
+
+    def of(self, role: str) -> tuple[str, ...]:
+        """List what a server may know a role by, the likeliest first."""
+        known = (self.current, self.coming or {}, self.former or {})
+        return tuple(dict.fromkeys(words[role] for words in known if role in words))
+
+
 class Secrets:
     """What one installation must keep to itself; printing it shows nothing.
 
-    The context keys are those of the file at the moment of asking: another process may change them.
-    All else is as it was loaded. Fields of the file that this version does not know are kept when
-    the file is written again.
+    The context keys and the passwords are those of the file at the moment of asking: another
+    process may change them. All else is as it was loaded. Fields of the file that this version does
+    not know are kept when the file is written again.
     """
 
-    __slots__ = ("_context", "_fields", "_passwords", "_path", "_seen", "pepper", "word_key")
+    __slots__ = ("_context", "_fields", "_path", "_roles", "_seen", "pepper", "word_key")
 
     def __init__(
         self, path: Path, fields: dict[str, object], *, seen: tuple[int, int, int]
@@ -65,7 +82,7 @@ class Secrets:
         self._path = path
         self._seen = seen
         self._fields = fields
-        self._passwords = _passwords_in(fields)
+        self._roles = _roles_in(fields)
         self._context = _context_in(fields)
         self.word_key = _key_in(fields, "word_key")
         self.pepper = _key_in(fields, "pepper")
@@ -91,15 +108,24 @@ class Secrets:
     @property
     def context(self) -> ContextKeys:
         """The context keys, of one read of the file."""
-        with explained(self._path):
-            if (seen := _identity(self._path)) != self._seen:
-                self._context, self._seen = _read(self._path).context, seen
+        self._look_again()
         return self._context
 
     @property
     def context_key(self) -> bytes:
         """The bytes of the context key in force."""
         return self.context.current.material
+
+    @property
+    def roles(self) -> RolePasswords:
+        """The passwords, of one read of the file."""
+        self._look_again()
+        return self._roles
+
+    @property
+    def roles_lock(self) -> Path:
+        """The file whose lock is held while servers are told passwords."""
+        return self._path.with_name("roles.lock")
 
     def change_context(self, change: Callable[[ContextKeys], ContextKeys]) -> ContextKeys:
         """Put into the file what `change` makes of the context keys there; return what it made.
@@ -113,11 +139,43 @@ class Secrets:
                 _save(self._path, _with_context(found._fields, keys))
         return keys
 
+    def change_roles(self, change: Callable[[RolePasswords], RolePasswords]) -> RolePasswords:
+        """Put into the file what `change` makes of the passwords, as `change_context` does."""
+        with explained(self._path), locked(_lock_of(self._path)):
+            found = _read(self._path)
+            roles = change(found.roles)
+            if roles != found.roles:
+                _save(self._path, _with_roles(found._fields, roles))
+        return roles
+
     def password(self, role: str) -> str:
         """Give the password of a database role."""
-        if role not in self._passwords:
+        if (known := self.roles.of(role)) == ():
             raise NotFound(f"There is no password for a role {role!r}.")
-        return self._passwords[role]
+        return known[0]
+
+    def login(self, role: str, password: str) -> Callable[[], tuple[str, ...]] | None:
+        """Return what tells the passwords to try for a role; None where `password` is not ours.
+
+        A program that was started with a password of ours, also a former one, follows its changes.
+        """
+        if password not in self.roles.of(role):
+            return None
+        return partial(self._passwords_of, role)
+
+    def _passwords_of(self, role: str) -> tuple[str, ...]:
+        return self.roles.of(role)
+
+    def _look_again(self) -> None:
+        with explained(self._path):
+            if (seen := _identity(self._path)) != self._seen:
+                found = _read(self._path)
+                self._context, self._roles, self._seen = found.context, found.roles, seen
+
+
+def new_password() -> str:
+    """Make a password of 256 bits."""
+    return secrets.token_urlsafe(KEY_BYTES)
 
 
 def write_private(path: Path, text: str, *, owner: tuple[int, int] | None = None) -> None:
@@ -158,7 +216,8 @@ def _load_or_create(path: Path) -> Secrets:
         _save(
             path,
             {
-                "passwords": {role: _new_password() for role in ROLES},
+                "passwords": {role: new_password() for role in ROLES},
+                "passwords_changed_at": datetime.now(UTC).isoformat(),
                 "context_key": secrets.token_hex(KEY_BYTES),
                 "context_key_id": 1,
                 "word_key": secrets.token_hex(KEY_BYTES),
@@ -171,11 +230,11 @@ def _load_or_create(path: Path) -> Secrets:
 
 def _with_all_roles(path: Path, found: Secrets) -> Secrets:
     """Add the password of a role that came with a later version; a missing key is never made up."""
-    known = found._passwords  # noqa: SLF001 - the class's own module
+    known = dict(found.roles.current)
     missing = [role for role in ROLES if role not in known]
     if not missing:
         return found
-    passwords = known | {role: _new_password() for role in missing}
+    passwords = known | {role: new_password() for role in missing}
     _save(path, found._fields | {"passwords": passwords})
     return _read(path)
 
@@ -187,10 +246,6 @@ def _save(path: Path, fields: dict[str, object]) -> None:
         former = path.stat()
         owner = (former.st_uid, former.st_gid)
     write_private(path, json.dumps(fields, indent=2) + "\n", owner=owner)
-
-
-def _new_password() -> str:
-    return secrets.token_urlsafe(KEY_BYTES)
 
 
 def read_private(path: Path) -> str:
@@ -228,13 +283,41 @@ def _read(path: Path) -> Secrets:
         ) from None
 
 
-def _passwords_in(fields: dict[str, object]) -> dict[str, str]:
-    passwords = fields["passwords"]
+def _roles_in(fields: dict[str, object]) -> RolePasswords:
+    current = _passwords_in(fields, "passwords")
+    if current is None:
+        raise TypeError("passwords")
+    changed_at = fields.get("passwords_changed_at")
+    return RolePasswords(
+        current,
+        _passwords_in(fields, "coming_passwords"),
+        _passwords_in(fields, "former_passwords"),
+        None if changed_at is None else datetime.fromisoformat(str(changed_at)).astimezone(UTC),
+    )
+
+
+def _passwords_in(fields: dict[str, object], name: str) -> dict[str, str] | None:
+    if name not in fields:
+        return None
+    passwords = fields[name]
     if not isinstance(passwords, dict):
-        raise TypeError("passwords")
+        raise TypeError(name)
     if not all(isinstance(word, str) and word for word in passwords.values()):
-        raise TypeError("passwords")
+        raise TypeError(name)
     return passwords
+
+
+def _with_roles(fields: dict[str, object], roles: RolePasswords) -> dict[str, object]:
+    names = {"passwords", "coming_passwords", "former_passwords", "passwords_changed_at"}
+    written = {name: value for name, value in fields.items() if name not in names}
+    written["passwords"] = dict(roles.current)
+    if roles.changed_at is not None:
+        written["passwords_changed_at"] = roles.changed_at.isoformat()
+    if roles.coming is not None:
+        written["coming_passwords"] = dict(roles.coming)
+    if roles.former is not None:
+        written["former_passwords"] = dict(roles.former)
+    return written
 
 
 def _key_in(fields: dict[str, object], name: str) -> bytes:

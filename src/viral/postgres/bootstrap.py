@@ -15,6 +15,7 @@ import asyncpg
 from viral.database.faults import connecting
 from viral.database.foundation import database_script, quoted, schema_script
 from viral.errors import ServerRefused
+from viral.postgres.installation import locked_file
 from viral.schema.security import LOGINS, OWNERS
 
 if TYPE_CHECKING:
@@ -56,11 +57,13 @@ async def bootstrap(admin: ServerUrl, secrets: Secrets) -> tuple[str, list[str]]
     """
     warnings: list[str] = []
     name = DATABASE if admin.database in MAINTENANCE else admin.database
-    async with _connection(admin) as server:
-        await _make_roles(server, secrets, warnings)
+    async with admin_connection(admin) as server:
+        # A change of the passwords that is under way ends first.
+        async with locked_file(secrets.roles_lock):
+            await _make_roles(server, secrets, warnings, is_encrypted=admin.is_encrypted)
         if not await server.fetchval("SELECT true FROM pg_database WHERE datname = $1", name):
             await server.execute(f"CREATE DATABASE {quoted(name)} OWNER viral_owner")
-    async with _connection(admin.for_database(name)) as database:
+    async with admin_connection(admin.for_database(name)) as database:
         await prepare_database(database, warnings)
     return name, warnings
 
@@ -84,7 +87,9 @@ async def prepare_database(connection: asyncpg.Connection, warnings: list[str]) 
         )
 
 
-async def _make_roles(server: asyncpg.Connection, secrets: Secrets, warnings: list[str]) -> None:
+async def _make_roles(
+    server: asyncpg.Connection, secrets: Secrets, warnings: list[str], *, is_encrypted: bool
+) -> None:
     known = {name for (name,) in await server.fetch("SELECT rolname FROM pg_roles")}
     for role in OWNERS:
         if role not in known:
@@ -98,8 +103,16 @@ async def _make_roles(server: asyncpg.Connection, secrets: Secrets, warnings: li
         option = " WITH SET TRUE, INHERIT TRUE" if version.major >= _FIRST_WITH_SET_OPTION else ""
         await server.execute(f"GRANT {', '.join(OWNERS)} TO CURRENT_USER{option}")
     for role in LOGINS:
-        await _make_login(server, role, secrets.password(role), is_new=role not in known)
+        verb = "ALTER" if role in known else "CREATE"
+        inherit = "NOINHERIT" if role == "viral_migrator" else "INHERIT"
+        statement, password = f"{verb} ROLE {role} LOGIN {inherit}", secrets.password(role)
+        await set_password(server, statement, password, is_encrypted=is_encrypted)
     await server.execute(f"GRANT {', '.join(OWNERS)} TO viral_migrator")
+    await _give_rights(server, warnings)
+
+
+async def _give_rights(server: asyncpg.Connection, warnings: list[str]) -> None:
+    """Give the roles what a managed server may refuse."""
     await _try(
         server,
         "ALTER ROLE viral_migrator CREATEDB",
@@ -134,14 +147,20 @@ async def _make_roles(server: asyncpg.Connection, secrets: Secrets, warnings: li
     )
 
 
-async def _make_login(
-    server: asyncpg.Connection, role: str, password: str, *, is_new: bool
+async def set_password(
+    connection: asyncpg.Connection, statement: str, password: str, *, is_encrypted: bool
 ) -> None:
-    verb = "CREATE" if is_new else "ALTER"
-    inherit = "NOINHERIT" if role == "viral_migrator" else "INHERIT"
-    await server.execute(
-        f"{verb} ROLE {role} LOGIN {inherit} PASSWORD '{scram_verifier(password)}'"
-    )
+    """Run a statement about a role with a password of ours, whose letters need no quoting.
+
+    Neon answers that it wants the password itself: it gets it where the connection is encrypted.
+    """
+    try:
+        async with connection.transaction():
+            await connection.execute(f"{statement} PASSWORD '{scram_verifier(password)}'")
+    except asyncpg.PostgresError as error:
+        if "plaintext" not in str(error) or not is_encrypted:
+            raise
+        await connection.execute(f"{statement} PASSWORD '{password}'")
 
 
 async def _try(
@@ -154,7 +173,8 @@ async def _try(
 
 
 @asynccontextmanager
-async def _connection(url: ServerUrl) -> AsyncIterator[asyncpg.Connection]:
+async def admin_connection(url: ServerUrl) -> AsyncIterator[asyncpg.Connection]:
+    """Connect as who may make roles; say so where it may not."""
     with connecting(url):
         connection = await asyncpg.connect(
             host=url.host,
