@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from viral.cli.output import err, out, print_facts, print_json
+from viral.cli.output import err, out, print_facts, print_json, progress_bar
 from viral.settings import load_settings
+
+if TYPE_CHECKING:
+    from viral.postgres.upgrade import Move, Moved
 
 group = typer.Typer(no_args_is_help=True, help="The embedded PostgreSQL, or a server of yours.")
 
@@ -16,7 +21,7 @@ group = typer.Typer(no_args_is_help=True, help="The embedded PostgreSQL, or a se
 @group.command()
 def start() -> None:
     """Start the embedded server, with its roles and database. Example: viral server start."""
-    from viral.runtime import prepare_server, urls_of
+    from viral.servers import prepare_server, urls_of
 
     settings = load_settings()
     _refuse_foreign()
@@ -28,7 +33,7 @@ def start() -> None:
 @group.command()
 def stop() -> None:
     """Stop the embedded server. Example: viral server stop."""
-    from viral.runtime import embedded_server
+    from viral.servers import embedded_server
 
     _refuse_foreign()
     asyncio.run(embedded_server(load_settings()).stop())
@@ -40,7 +45,7 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show whether the embedded server runs, and where. Example: viral server status --json."""
-    from viral.runtime import embedded_server
+    from viral.servers import embedded_server
 
     _refuse_foreign()
     state = asyncio.run(embedded_server(load_settings()).status())
@@ -67,7 +72,7 @@ def logs(
 ) -> None:
     """Show the end of the server's log. Example: viral server logs -n 100."""
     from viral.errors import NotFound
-    from viral.runtime import embedded_server
+    from viral.servers import embedded_server
 
     _refuse_foreign()
     log = embedded_server(load_settings()).log_file
@@ -75,6 +80,48 @@ def logs(
         raise NotFound("There is no log yet.", hint="Start the server: `viral server start`.")
     for line in log.read_text("utf-8", errors="replace").splitlines()[-lines:]:
         out.print(line, markup=False)
+
+
+@group.command()
+def upgrade(
+    bindir: Annotated[
+        Path | None,
+        typer.Option("--bindir", help="Programs of the version that made the data folder."),
+    ] = None,
+    confirm: Annotated[
+        str | None, typer.Option("--confirm", help="The new major version, instead of typing it.")
+    ] = None,
+) -> None:
+    """Move the data folder to the major version of the programs. Example: viral server upgrade.
+
+    The server is stopped. The old folder is kept; rows and schema are compared before it leaves.
+    """
+    from viral.cli.guard import require_name
+    from viral.database.secrets import Secrets
+    from viral.postgres import upgrade as moves
+
+    settings = load_settings()
+    _refuse_foreign()
+    move = moves.find_move(settings.home, bindir=settings.pg_bindir, old_bindir=bindir)
+    if move is None:
+        out.print(
+            "There is nothing to move: the data are of the programs' major version, and a minor"
+            " one needs no more than a restart (`viral server stop`, `viral server start`)."
+        )
+        return
+    require_name(
+        settings,
+        str(move.new.major),
+        confirm,
+        what=f"Moving {move.size_bytes / 1e9:.1f} GB from PostgreSQL {move.old.major} to"
+        f" {move.new.major}",
+        thing="new version",
+        loss="the server is stopped meanwhile; the old folder is kept",
+    )
+    secrets = Secrets.load(settings.home)
+    with progress_bar("Moving") as advance:
+        moved = asyncio.run(moves.upgrade(move, secrets, advance=advance))
+    _tell_moved(move, moved, is_named=settings.pg_bindir == move.old.folder)
 
 
 @group.command()
@@ -105,9 +152,27 @@ def bootstrap(
     out.print("Then: viral migrate deploy")
 
 
+def _tell_moved(move: Move, moved: Moved, *, is_named: bool) -> None:
+    new = move.new.major
+    data, kept = shlex.quote(str(moved.data_dir)), shlex.quote(str(moved.kept))
+    away = shlex.quote(f"{moved.data_dir}.{new}")
+    out.print(
+        f"The data are of PostgreSQL {new}: {moved.rows:,} rows in {moved.tables:,} tables, the"
+        f" same as before, by {moved.method}.",
+        markup=False,
+    )
+    if is_named:
+        out.print("Take VIRAL_PG_BINDIR out of your settings: it names the old programs.")
+    out.print("Then: viral up, viral doctor, viral backup create --full")
+    out.print(f"To go back (what is written from now on stays behind): set VIRAL_PG_BINDIR to"
+        f" {move.old.folder}, then", markup=False)  # fmt: skip
+    out.print(f"  viral server stop; mv {data} {away} && mv {kept} {data}", markup=False)
+    out.print(f"When PostgreSQL {new} has proved itself: rm -r {kept}", markup=False)
+
+
 def _refuse_foreign() -> None:
     from viral.errors import BadSetting
-    from viral.runtime import is_embedded
+    from viral.servers import is_embedded
 
     if not is_embedded(load_settings()):
         raise BadSetting(
