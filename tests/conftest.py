@@ -32,7 +32,7 @@ _numbers = count(1)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the settings of this machine away from the tests."""
     for name in os.environ:
-        if name.startswith(("VIRAL_", "PG")) or name in {
+        if name.startswith(("VIRAL_", "PG", "NEON_", "AWS_")) or name in {
             "DATABASE_URL",
             "DIRECT_URL",
             "REPLICA_URL",

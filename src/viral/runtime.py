@@ -14,35 +14,32 @@ from viral.adapters.offline_writer import OfflineWriter
 from viral.adapters.outgoing import Outgoing
 from viral.adapters.stripe import Stripe, parse_prices
 from viral.database import migrate
-from viral.database.encryption.keys import KeyFile, KeyRing, parse_keys
 from viral.database.engine import Database
+from viral.database.reading import Reading
 from viral.database.secrets import Secrets
-from viral.database.urls import ServerUrl, parse_url
-from viral.errors import BadSetting, MigrationsPending, ServerRefused
+from viral.database.urls import parse_url
+from viral.errors import MigrationsPending, ServerRefused
 from viral.features.erasure import apply_tombstones
 from viral.features.scoring.effects import word_hasher
-from viral.postgres.bootstrap import DATABASE, bootstrap
-from viral.postgres.server import Server
+from viral.postgres.branches.registry import MAIN
+from viral.servers import (
+    Urls,
+    branch_name,
+    field_keys,
+    is_embedded,
+    migrator_url,
+    running_server,
+    urls_of,
+)
 from viral.settings import listed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from viral.database.encryption.keys import KeyRing
     from viral.features.generations.drafts import Writer
     from viral.features.reflexion.critic import Critic
     from viral.settings import Settings
-
-
-@dataclass(frozen=True, slots=True)
-class Urls:
-    """Where the database is: for the app, and without a pooler for everything else."""
-
-    app: ServerUrl
-    direct: ServerUrl
-
-    def for_role(self, role: str, secrets: Secrets) -> ServerUrl:
-        """Return the direct address as a role of ours."""
-        return self.direct.for_role(role, secrets.password(role))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,97 +63,18 @@ class Runtime:
     signin: Database
     system: Database
     worker: Database
+    reading: Reading
     writer: Writer
     critic: Critic
     vendors: Vendors
     clock: Callable[[], datetime]
+    # The branch of the database, where it is not main.
+    branch: str | None = None
 
     @property
     def hashed(self) -> Callable[[str], str]:
         """The function that hides words among shared effects."""
         return word_hasher(self.secrets.word_key)
-
-
-def is_embedded(settings: Settings) -> bool:
-    """Tell whether the server is ours to start and stop."""
-    return settings.database_url is None
-
-
-def field_keys(settings: Settings) -> KeyRing:
-    """Return the keys of encrypted fields; in production none is made up."""
-    if settings.field_keys is not None:
-        return parse_keys(settings.field_keys.get_secret_value())
-    return KeyFile.load_or_create(settings.home, may_create=settings.environment != "production")
-
-
-def embedded_server(settings: Settings) -> Server:
-    """Return the embedded server of the installation."""
-    return Server(
-        home=settings.home,
-        secrets=Secrets.load_or_create(settings.home),
-        bindir=settings.pg_bindir,
-        port=settings.pg_port,
-    )
-
-
-def urls_of(settings: Settings) -> Urls:
-    """Return the addresses: from the settings, or of the embedded server once it was started."""
-    if settings.database_url is None:
-        if settings.direct_url is not None:
-            raise BadSetting(
-                "DIRECT_URL is set, but DATABASE_URL is not.",
-                hint="Set both, or none for the embedded server.",
-            )
-        server = embedded_server(settings)
-        return Urls(
-            parse_url(server.url("viral_app", DATABASE)),
-            parse_url(server.url("viral_migrator", DATABASE)),
-        )
-    app = parse_url(settings.database_url)
-    if settings.direct_url is None:
-        return Urls(app, app)
-    return Urls(app, parse_url(settings.direct_url, name="DIRECT_URL"))
-
-
-def migrator_url(settings: Settings, secrets: Secrets) -> ServerUrl:
-    """Return the address for migrations: DIRECT_URL's own role where it is the migrator's."""
-    urls = urls_of(settings)
-    if urls.direct.user == "viral_migrator":
-        return urls.direct
-    return urls.for_role("viral_migrator", secrets)
-
-
-@asynccontextmanager
-async def running_server(settings: Settings) -> AsyncIterator[None]:
-    """Have a server for the length of the block: what was not running is stopped again."""
-    if not is_embedded(settings):
-        yield
-        return
-    server = embedded_server(settings)
-    was_running = await server.is_answering()
-    if not was_running:
-        await prepare_server(settings)
-    try:
-        yield
-    finally:
-        if not was_running:
-            await server.stop()
-
-
-async def prepare_server(settings: Settings) -> list[str]:
-    """Start the embedded server with its roles and database; what could not be done."""
-    server = embedded_server(settings)
-    address = await server.start()
-    secrets = Secrets.load_or_create(settings.home)
-    admin = ServerUrl(
-        host=str(address.socket_dir),
-        port=address.port,
-        user="viral_admin",
-        password=secrets.password("viral_admin"),
-        database="postgres",
-    )
-    _, warnings = await bootstrap(admin, secrets)
-    return warnings
 
 
 @asynccontextmanager
@@ -179,9 +97,15 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
         for role in ("viral_app", "viral_signin", "viral_system", "viral_worker"):
             url = urls.app if role == "viral_app" else urls.for_role(role, secrets)
             databases[role] = Database(
-                url, context_key=lambda: secrets.context_key, field_keys=keys
+                url,
+                context_key=lambda: secrets.context_key,
+                field_keys=keys,
+                passwords=secrets.login(url.user, url.password),
             )
             stack.push_async_callback(databases[role].close)
+        replica = _replica(settings, secrets, keys)
+        if replica is not None:
+            stack.push_async_callback(replica.close)
         yield Runtime(
             settings=settings,
             secrets=secrets,
@@ -191,11 +115,26 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
             signin=databases["viral_signin"],
             system=databases["viral_system"],
             worker=databases["viral_worker"],
+            reading=Reading(databases["viral_app"], replica),
             writer=OfflineWriter(),
             critic=OfflineCritic(),
             vendors=vendors,
             clock=clock,
+            branch=None if (name := branch_name(settings)) == MAIN.name else name,
         )
+
+
+def _replica(settings: Settings, secrets: Secrets, keys: KeyRing) -> Database | None:
+    """Return the way to the replica; whether it is one is found out at the first read."""
+    if settings.replica_url is None:
+        return None
+    url = parse_url(settings.replica_url, name="REPLICA_URL")
+    return Database(
+        url,
+        context_key=lambda: secrets.context_key,
+        field_keys=keys,
+        passwords=secrets.login(url.user, url.password),
+    )
 
 
 @asynccontextmanager

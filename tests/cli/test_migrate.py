@@ -22,8 +22,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 import viral
+from viral.database.encryption.keys import KeyFile
 from viral.database.history import read_history
-from viral.postgres.binaries import find_binaries
+from viral.postgres.backup.logical import dump_file, restore_logical
 
 EXTRA = "ALTER TABLE videos ADD COLUMN extra text DEFAULT 'kept'"
 _REVISION = '''"""A migration of a test."""
@@ -436,12 +437,15 @@ async def test_a_person_types_the_name_and_another_name_changes_nothing(
 @asynccontextmanager
 async def restored(cluster: Cluster, copy: str) -> AsyncIterator[AsyncConnection]:
     """Open a copy as a database."""
-    await cluster.execute_as_admin("postgres", "CREATE DATABASE restored")
-    program = find_binaries(None).program("pg_restore")
-    place = [f"--host={cluster.admin.host}", f"--port={cluster.admin.port}"]
-    arguments = [*place, "--username=viral_admin", "--dbname=restored", "--exit-on-error", copy]
-    password = {"PGPASSWORD": cluster.admin.password}
-    await asyncio.to_thread(subprocess.run, [program, *arguments], check=True, env=password)
+    ring = KeyFile.load_or_create(Path(copy).parents[1], may_create=False)
+    await restore_logical(
+        dump_file(Path(copy), ring),
+        cluster.admin,
+        cluster.secrets,
+        database="restored",
+        bindir=None,
+        advance=lambda *_: None,
+    )
     try:
         async with superuser(cluster, "restored") as connection:
             yield connection

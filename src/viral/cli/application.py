@@ -2,33 +2,44 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import traceback
 from importlib.metadata import version as package_version
 from typing import Annotated
 
+import structlog
 import typer
 
 from viral.cli import (
     audit,
+    backup,
+    branch,
     concepts,
     db,
+    doctor,
     generate,
     import_prisma,
     keys,
     migrate,
     people,
     performance,
+    pooler,
     processes,
     pull,
     push,
+    recovery,
     reflexion,
+    replica,
+    scale,
     server,
     tenant,
+    tenant_export,
     trends,
     up,
     validate,
     verify,
+    wal,
 )
 from viral.cli.output import err, out, print_error
 from viral.errors import ViralError
@@ -45,10 +56,15 @@ application = typer.Typer(
 )
 application.command("up")(up.up)
 application.command("status")(up.status)
+application.command("doctor")(doctor.doctor)
 application.command("sign-in")(up.sign_in)
 application.command("web")(processes.web)
 application.command("worker")(processes.worker)
 application.add_typer(server.group, name="server")
+application.add_typer(branch.group, name="branch")
+application.add_typer(scale.group, name="scale")
+application.add_typer(replica.group, name="replica")
+application.add_typer(pooler.group, name="pooler")
 application.command("validate")(validate.validate)
 application.command("format")(validate.format_)
 application.command("generate")(generate.generate)
@@ -57,9 +73,15 @@ application.add_typer(db.group, name="db")
 db.group.command("pull")(pull.pull)
 db.group.command("push")(push.push)
 db.group.command("import-prisma")(import_prisma.import_prisma)
+application.add_typer(backup.group, name="backup")
+backup.group.command("verify")(recovery.verify)
+backup.group.command("restore")(recovery.restore)
+application.add_typer(wal.group, name="wal")
 application.add_typer(keys.group, name="keys")
 application.add_typer(tenant.group, name="tenant")
 tenant.group.command("verify")(verify.verify)
+tenant.group.command("export")(tenant_export.export)
+tenant.group.command("restore")(tenant_export.restore)
 application.add_typer(people.group, name="user")
 application.add_typer(audit.group, name="audit")
 application.add_typer(trends.group, name="trends")
@@ -82,6 +104,11 @@ def _options(
     ] = False,
 ) -> None:
     """Choose a command; each has --help with an example."""
+    # Standard output is the answer's. `web` and `worker` write more, and as JSON.
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
 
 
 def run() -> None:

@@ -119,7 +119,7 @@ async def _execute(script: Script, *, write: bool, slug: str | None, limit: int)
     from viral.database.secrets import Secrets
     from viral.database.tenancy import WITHOUT_TENANT, context_token
     from viral.errors import ServerRefused
-    from viral.runtime import running_server, urls_of
+    from viral.servers import running_server, urls_of
 
     settings = load_settings()
     access = access_for(writes=write, has_tenant=slug is not None)
@@ -155,8 +155,8 @@ async def _tenant_id(settings: Settings, slug: str) -> UUID:
 def _address(settings: Settings, *, direct: bool, role: str | None) -> ServerUrl:
     from viral.database.secrets import Secrets
     from viral.errors import NotFound
-    from viral.runtime import urls_of
     from viral.schema.security import LOGINS
+    from viral.servers import urls_of
 
     urls = urls_of(settings)
     address = urls.direct if direct else urls.app
@@ -174,7 +174,7 @@ def _hidden(address: ServerUrl) -> str:
 
 
 async def _is_running(settings: Settings) -> bool:
-    from viral.runtime import embedded_server, is_embedded
+    from viral.servers import embedded_server, is_embedded
 
     return not is_embedded(settings) or await embedded_server(settings).is_answering()
 

@@ -61,11 +61,14 @@ def restore_point(settings: Settings, url: ServerUrl, *, is_wanted: bool) -> Res
 
     async def make(name: str) -> str:
         from viral.postgres.dump import dump
+        from viral.servers import field_keys
 
         err.print("Making a copy of the database first ...")
         folder = settings.home / "backups"
-        path = await dump(url, folder, name=name, bindir=settings.pg_bindir)
-        err.print(f"The copy is {path}; pg_restore reads it.", markup=False, emoji=False)
+        key = field_keys(settings).primary
+        path = await dump(url, folder, name=name, key=key, bindir=settings.pg_bindir)
+        err.print(f"The copy is {path}. To look into it or to go back:", markup=False, emoji=False)
+        err.print(f"  viral backup restore --logical {path} --into NAME", markup=False, emoji=False)
         return str(path)
 
     return make

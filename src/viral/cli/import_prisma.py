@@ -61,7 +61,8 @@ async def _import(
     """Count first; import when there is something to import and somebody wants it."""
     from viral.features.prisma_import.run import import_prisma, learn_later
     from viral.features.prisma_import.target import open_target
-    from viral.runtime import migrator_url, open_runtime
+    from viral.runtime import open_runtime
+    from viral.servers import migrator_url
 
     settings = load_settings()
     async with (

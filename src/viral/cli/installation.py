@@ -26,7 +26,7 @@ class Installation:
 async def installation() -> AsyncIterator[Installation]:
     """Have the server of this installation for the length of a command."""
     from viral.database.secrets import Secrets
-    from viral.runtime import migrator_url, running_server, urls_of
+    from viral.servers import migrator_url, running_server, urls_of
     from viral.settings import load_settings
 
     settings = load_settings()

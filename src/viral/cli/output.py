@@ -8,8 +8,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.filesize import decimal
 from rich.progress import (
     BarColumn,
+    DownloadColumn,
     MofNCompleteColumn,
     Progress,
     SpinnerColumn,
@@ -72,13 +74,15 @@ def print_error(error: ViralError, *, as_json: bool) -> None:
 
 
 @contextmanager
-def progress_bar(label: str) -> Iterator[Callable[[str, int, int | None], None]]:
+def progress_bar(
+    label: str, *, is_bytes: bool = False
+) -> Iterator[Callable[[str, int, int | None], None]]:
     """Show a bar with its rate and the time left; yields `advance(step, done, total)`."""
     with Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
+        DownloadColumn() if is_bytes else MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
         console=err,
@@ -91,10 +95,19 @@ def progress_bar(label: str) -> Iterator[Callable[[str, int, int | None], None]]
             if progress.tasks[0].description != step:
                 progress.reset(task, description=step, total=total)
             speed = progress.tasks[0].speed
-            rate = f"{speed:,.0f}/s" if speed else ""
+            rate = f"{_amount(speed, is_bytes=is_bytes)}/s" if speed else ""
             progress.update(task, completed=done, total=total, rate=rate)
 
         yield advance
+
+
+def size(size_bytes: int) -> str:
+    """Write a number of bytes for people: `3.8 MB`."""
+    return decimal(size_bytes)
+
+
+def _amount(number: float, *, is_bytes: bool) -> str:
+    return size(int(number)) if is_bytes else f"{number:,.0f}"
 
 
 def _cell(value: object) -> str:

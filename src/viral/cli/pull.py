@@ -56,7 +56,7 @@ async def _pull(url: str | None, folder: Path, *, force: bool) -> Pulled:
     from viral.database.pull import files
     from viral.database.secrets import Secrets
     from viral.database.urls import parse_url
-    from viral.runtime import migrator_url, running_server
+    from viral.servers import migrator_url, running_server
 
     if url is not None:
         return await files.pull(parse_url(url, name="--url"), folder, force=force)

@@ -150,7 +150,7 @@ async def _end_child(process: asyncio.subprocess.Process) -> None:
 
 async def _keep_server(settings: Settings, stop: asyncio.Event) -> None:
     """Start the embedded server again when it does not answer, until `stop`."""
-    from viral.runtime import embedded_server, is_embedded
+    from viral.servers import embedded_server, is_embedded
 
     if not is_embedded(settings):
         return
@@ -168,7 +168,7 @@ async def _keep_server(settings: Settings, stop: asyncio.Event) -> None:
 
 
 async def _stop_server(settings: Settings) -> None:
-    from viral.runtime import embedded_server, is_embedded
+    from viral.servers import embedded_server, is_embedded
 
     if is_embedded(settings):
         await embedded_server(settings).stop()

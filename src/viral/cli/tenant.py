@@ -170,7 +170,8 @@ async def _plan(slug: str, name: str) -> Tenant:
 
 async def _erase(slug: str, confirmed: str | None) -> Tombstone:
     from viral.features.erasure import count_rows, erase_tenant
-    from viral.runtime import migrator_url, open_runtime
+    from viral.runtime import open_runtime
+    from viral.servers import migrator_url
 
     settings = load_settings()
     async with open_runtime(settings) as runtime:

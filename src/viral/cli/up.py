@@ -25,6 +25,7 @@ def status(
 ) -> None:
     """Show what runs on this machine and where. Example: viral status --json."""
     from viral.cli.supervisor import find_running
+    from viral.servers import branch_name
 
     settings = load_settings()
     running = find_running(settings.home)
@@ -35,6 +36,7 @@ def status(
         "since": running.since if running else None,
         "home": settings.home,
         "database": (settings.database_url is None and "embedded") or "DATABASE_URL",
+        "branch": branch_name(settings),
     }
     if as_json:
         print_json(facts)
@@ -77,7 +79,7 @@ def sign_in_address(settings: Settings, token: str) -> str:
 
 async def _up(settings: Settings) -> int:
     from viral.cli.supervisor import find_running, only_one, supervise
-    from viral.runtime import is_embedded, prepare_server
+    from viral.servers import is_embedded, prepare_server
 
     if (running := find_running(settings.home)) is not None:
         await _tell_who_runs(settings, running)
@@ -95,7 +97,7 @@ async def _up(settings: Settings) -> int:
 async def _migrate(settings: Settings) -> None:
     from viral.database import migrate
     from viral.database.secrets import Secrets
-    from viral.runtime import migrator_url
+    from viral.servers import migrator_url
 
     secrets = Secrets.load_or_create(settings.home)
     applied = await migrate.deploy(migrator_url(settings, secrets))

@@ -57,8 +57,9 @@ def verify(
 
 async def _verify(settings: Settings, tenant: str | None) -> Report:
     from viral.features.verification.run import Installation, verify
-    from viral.runtime import migrator_url, open_runtime
+    from viral.runtime import open_runtime
     from viral.schema.security import APP, MIGRATOR
+    from viral.servers import migrator_url
     from viral.web.verification.family import api_family
 
     async with open_runtime(settings) as runtime, api_family(settings) as api:
