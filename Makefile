@@ -62,6 +62,12 @@ bench-learning: setup ## the learner beside its baselines: make bench-learning D
 bench-isolation: setup ## what row security and the tenant context cost, beside plain queries
 	@$(BIN)/python bench/isolation.py
 
+bench-backup: setup ## an encrypted backup beside plain pg_basebackup
+	@$(BIN)/python bench/backup.py
+
+bench-branch: setup ## a branch by clone beside a copy through the WAL
+	@$(BIN)/python bench/branch.py
+
 dist: dev ## build the wheel and try its command in a fresh environment
 	@$(BIN)/python tools/build_wheel.py
 
@@ -74,4 +80,4 @@ lock: $(BIN)/uv ## compile the lock files again
 	@$(BIN)/uv pip compile --quiet --no-header --generate-hashes --no-emit-index-url --universal --python-version 3.11 pyproject.toml -o requirements/run.lock
 	@$(BIN)/uv pip compile --quiet --no-header --generate-hashes --no-emit-index-url --universal --python-version 3.11 pyproject.toml --group dev -c requirements/run.lock -o requirements/dev.lock
 
-.PHONY: help setup dev up test check format docs bench-learning bench-isolation dist sbom lock
+.PHONY: help setup dev up test check format docs bench-learning bench-isolation bench-backup bench-branch dist sbom lock

@@ -9,7 +9,8 @@ import pytest
 from clusters import Cluster
 from shell import Shell, environment_of
 
-from viral.cli.branch import future, past, tree
+from viral.cli.branch import tree
+from viral.cli.moments import future, past
 from viral.errors import BadInput
 from viral.postgres.branches.provider import Branch
 from viral.postgres.branches.registry import MAIN, new_branch
@@ -34,6 +35,8 @@ def test_a_server_that_is_not_ours_has_no_branches_of_ours(
     ("text", "moment"),
     [
         ("2h", NOW - timedelta(hours=2)),
+        ("2 hours ago", NOW - timedelta(hours=2)),
+        ("30s", NOW - timedelta(seconds=30)),
         ("30m ago", NOW - timedelta(minutes=30)),
         ("2026-11-23T10:00:00Z", NOW - timedelta(hours=2)),
         ("2026-11-23T11:00+02:00", NOW - timedelta(hours=3)),

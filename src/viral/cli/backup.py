@@ -18,6 +18,7 @@ from viral.settings import load_settings
 if TYPE_CHECKING:
     from viral.postgres.backup.catalogue import Backup, Catalogue, Kind
     from viral.postgres.backup.retention import Pruning
+    from viral.postgres.backup.verify import Verified
     from viral.settings import Settings
 
 _DAYS = re.compile(r"([1-9][0-9]{0,3})d")
@@ -64,18 +65,21 @@ def create(
 @group.command("list")
 def list_(as_json: AsJson = False) -> None:
     """List the backups, the oldest first. Example: viral backup list --json."""
-    from viral.servers import backup_catalogue
-
-    catalogue = asyncio.run(backup_catalogue(load_settings()))
+    catalogue, verified = asyncio.run(_listed(load_settings()))
     if as_json:
         print_json(
             {
-                "backups": [fields_of(backup) for backup in catalogue.backups],
+                "backups": [
+                    fields_of(backup)
+                    | {"verified": asdict(verified[backup.id]) if backup.id in verified else None}
+                    for backup in catalogue.backups
+                ],
                 "broken": {name: error.message for name, error in catalogue.broken.items()},
             }
         )
     elif catalogue.backups:
-        print_table(("id", "kind", "until", "size", "stored", "builds on"), _rows(catalogue))
+        titles = ("id", "kind", "until", "size", "stored", "builds on", "verified")
+        print_table(titles, _rows(catalogue, verified))
     elif not catalogue.broken:
         out.print("There is no backup yet: viral backup create")
     for error in catalogue.broken.values():
@@ -132,7 +136,28 @@ def fields_of(backup: Backup) -> dict[str, object]:
     }
 
 
-def _rows(catalogue: Catalogue) -> list[tuple[object, ...]]:
+async def _listed(settings: Settings) -> tuple[Catalogue, dict[str, Verified]]:
+    from viral.postgres.backup.verify import read_verified
+    from viral.postgres.installation import load_or_create_installation
+    from viral.servers import backup_catalogue, backup_target
+
+    installation = load_or_create_installation(settings.home)
+    verified = await read_verified(backup_target(settings), installation.id)
+    return await backup_catalogue(settings), verified
+
+
+def _standing(verified: Verified | None) -> str:
+    """Say what the last verification of a backup found."""
+    if verified is None:
+        return "never"
+    when = f"{verified.verified_at.astimezone():%Y-%m-%d %H:%M}"
+    if not verified.is_whole:
+        return f"{when}: BROKEN"
+    depth = "" if verified.recovery_s is None else f", restored in {verified.recovery_s:.1f} s"
+    return f"{when}{depth}"
+
+
+def _rows(catalogue: Catalogue, verified: dict[str, Verified]) -> list[tuple[object, ...]]:
     return [
         (
             backup.id,
@@ -141,6 +166,7 @@ def _rows(catalogue: Catalogue) -> list[tuple[object, ...]]:
             size(backup.plain_bytes),
             size(backup.stored_bytes),
             backup.parent_id,
+            _standing(verified.get(backup.id)),
         )
         for backup in catalogue.backups
     ]

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from viral.cli.guard import require_name
+from viral.cli.moments import age, future, past
 from viral.cli.output import err, out, print_json, print_table, progress_bar
-from viral.errors import BadInput, BranchRefused
+from viral.errors import BranchRefused
 from viral.settings import load_settings
 
 if TYPE_CHECKING:
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from viral.settings import Settings
 
 DIFFERENT = 2
-_DURATION = re.compile(r"(?P<number>[1-9][0-9]{0,4})\s*(?P<unit>[mhdw])")
-_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_STEPS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
 group = typer.Typer(no_args_is_help=True, help="Branches of the database, as of code.")
 
@@ -98,7 +95,7 @@ def list_(as_json: AsJson = False) -> None:
                 "  " * depth + branch.name,
                 branch.kind,
                 None if branch.size_bytes is None else f"{branch.size_bytes / 1e6:,.1f} MB",
-                None if branch.created_at is None else _age(now - branch.created_at),
+                None if branch.created_at is None else age(now - branch.created_at),
                 _expiry(branch, now),
                 _marks(branch, is_current=branch.id == current),
             )
@@ -265,22 +262,6 @@ def unprotect(name: Name) -> None:
     _set_protection(name, is_protected=False)
 
 
-def past(text: str, now: datetime) -> datetime:
-    """Read a moment that has been: ISO 8601, without a zone in the machine's, or `2h` ago."""
-    moment = _moment(text, now, sign=-1)
-    if moment > now:
-        raise BadInput(f"{text!r} has not come yet.", hint="Name a moment of the past.")
-    return moment
-
-
-def future(text: str, now: datetime) -> datetime:
-    """Read a moment to come: ISO 8601, or a duration from now."""
-    moment = _moment(text, now, sign=1)
-    if moment <= now:
-        raise BadInput(f"{text!r} is over already.", hint="Name a duration, such as 7d.")
-    return moment
-
-
 def tree(branches: list[Branch]) -> list[tuple[Branch, int]]:
     """Order branches under their parents, each with its depth."""
     ids = {each.id for each in branches}
@@ -392,23 +373,6 @@ def _print_difference(found: BranchDifference, first: str, second: str) -> None:
     if found.rows:
         rows = [(each.table, each.first, each.second) for each in found.rows]
         print_table(("rows of", first, second), rows)
-
-
-def _moment(text: str, now: datetime, *, sign: int) -> datetime:
-    if found := _DURATION.fullmatch(text.strip().removesuffix(" ago")):
-        return now + sign * timedelta(**{_UNITS[found["unit"]]: int(found["number"])})
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise BadInput(
-            f"{text!r} is no moment.", hint="Write 2026-11-23T14:05:00, or a duration such as 2h."
-        ) from None
-    return moment.astimezone(UTC)
-
-
-def _age(duration: timedelta) -> str:
-    seconds = int(duration.total_seconds())
-    return next((f"{seconds // size} {unit}" for size, unit in _STEPS if seconds >= size), "now")
 
 
 def _expiry(branch: Branch, now: datetime) -> str | None:

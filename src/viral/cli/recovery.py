@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from viral.cli import logical
-from viral.cli.branch import past
 from viral.cli.guard import require_name
+from viral.cli.moments import past
 from viral.cli.output import err, out, print_facts, print_json, progress_bar
 from viral.errors import BackupBroken, BadInput
 from viral.settings import load_settings
