@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
 
+    from viral.postgres.pooler import Pooler
+    from viral.postgres.server import Server
     from viral.settings import Settings
 
 CHILDREN = ("web", "worker")
@@ -149,22 +151,31 @@ async def _end_child(process: asyncio.subprocess.Process) -> None:
 
 
 async def _keep_server(settings: Settings, stop: asyncio.Event) -> None:
-    """Start the embedded server again when it does not answer, until `stop`."""
-    from viral.servers import embedded_server, is_embedded
+    """Start the embedded server again when it does not answer, and its pooler, until `stop`."""
+    from viral.servers import embedded_server, is_embedded, pooler_of
 
     if not is_embedded(settings):
         return
     server = embedded_server(settings)
+    pooler = pooler_of(settings) if settings.database_url is not None else None
     while not stop.is_set():
-        if not await server.is_answering() and not stop.is_set():
-            err.print("PostgreSQL does not answer; starting it again ...")
-            try:
-                await server.start()
-            except ServerError as error:
-                err.print(f"PostgreSQL is not back: {error.message}")
-            else:
-                err.print("PostgreSQL is back.")
+        if not await server.is_answering():
+            await _start_again("PostgreSQL", server, stop)
+        elif pooler is not None and not await pooler.is_running():
+            await _start_again("The pooler", pooler, stop)
         await _pause(stop, CHECK_S)
+
+
+async def _start_again(name: str, gone: Server | Pooler, stop: asyncio.Event) -> None:
+    if stop.is_set():
+        return
+    err.print(f"{name} does not answer; starting it again ...")
+    try:
+        await gone.start()
+    except ServerError as error:
+        err.print(f"{name} is not back: {error.message}")
+    else:
+        err.print(f"{name} is back.")
 
 
 async def _stop_server(settings: Settings) -> None:

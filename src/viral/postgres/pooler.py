@@ -160,6 +160,12 @@ class Pooler:
             "DIRECT_URL": self._server.url("viral_migrator"),
         }
 
+    async def is_running(self) -> bool:
+        """Say whether its process lives."""
+        account = await asyncio.to_thread(server_account)
+        files = _files(self._server.installation)
+        return await asyncio.to_thread(_find_process, files, account) is not None
+
     async def start(self) -> None:
         """Start the pooler before a running server, or let the one that runs read all again."""
         installation = self._server.installation

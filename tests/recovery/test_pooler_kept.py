@@ -1,0 +1,40 @@
+"""`viral up` keeps the pooler alive that the app goes through."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from clusters import Cluster
+from poolers import running_pooler
+
+from viral.cli.supervisor import _keep_server
+from viral.settings import Settings
+
+
+async def test_a_killed_pooler_is_started_again(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    async with running_pooler(cluster) as pooler:
+        settings = Settings(
+            home=cluster.home,
+            pooler_port=pooler.url.port,
+            database_url=pooler.lines["DATABASE_URL"],
+            direct_url=pooler.lines["DIRECT_URL"],
+        )
+        stop = asyncio.Event()
+        keeping = asyncio.create_task(_keep_server(settings, stop))
+        killed = (await pooler.status()).pid
+        assert killed is not None
+
+        os.kill(killed, signal.SIGKILL)
+        while (pid := (await pooler.status()).pid) in {None, killed}:
+            await asyncio.sleep(0.1)
+
+        assert pid != killed
+        stop.set()
+        await keeping
