@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 import pytest
 from factories import TestTenant
 from people import Someone, enter, enter_by_key, join, make_key, sign_in_by_link
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from viral.database.engine import Database
 from viral.errors import AlreadyExists, LastAdmin, LinkUsed, NotFound, NotSignedIn
@@ -82,7 +83,9 @@ async def test_who_is_removed_is_out_at_once_and_no_key_or_session_comes_back_wi
         await enter(app, member.token)
     with pytest.raises(NotSignedIn):
         await enter_by_key(app, key)
-    assert (await enter(app, elsewhere.token)).tenant_id == bob.id
+    # An account that nobody has shown to be theirs begins anew, in every tenant.
+    with pytest.raises(NotSignedIn):
+        await enter(app, elsewhere.token)
     assert await deeds(app, alice) == [
         ("joined", member.email, {"role": "MEMBER", "by": "the operator"}),
         ("ended membership", member.email, {"by": "the operator"}),
@@ -217,6 +220,26 @@ async def test_a_person_is_known_once_and_let_in_once(system: Database, bob: Tes
 
 
 @pytest.mark.usefixtures("bob")
+async def test_who_made_the_account_of_an_email_does_not_come_along_when_the_operator_lets_it_in(
+    app: Database, system: Database, alice: TestTenant, bob: TestTenant, admin: AsyncConnection
+) -> None:
+    member = await join(app, system, alice, "ceo")
+    await admin.execute(
+        text("UPDATE users SET password_hash = 'of whoever made it' WHERE email = :email"),
+        {"email": member.email},
+    )
+    await admin.commit()
+
+    async with system.session_without_tenant() as session:
+        tenant = await place(session, bob)
+        await add_person(session, tenant, email=member.email, name=None, role="ADMIN")
+
+    kept = text("SELECT password_hash FROM users WHERE email = :email")
+    assert await admin.scalar(kept, {"email": member.email}) is None
+    with pytest.raises(NotSignedIn):
+        await enter(app, member.token)
+
+
 async def test_a_link_is_for_members_of_this_tenant_only(
     system: Database, alice: TestTenant
 ) -> None:

@@ -18,6 +18,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 from structlog.testing import capture_logs
 
+from viral.database.engine import Database
+from viral.features.audit import note
+from viral.features.billing import PaymentEvent, apply_payment_event
 from viral.settings import Settings
 from web.conftest import Browser, browsing, serving
 from web.shops import become_customer, deliver, log_of, plan_of, selling
@@ -291,3 +294,24 @@ async def test_where_no_plans_are_sold_there_is_no_webhook(
     answer = await deliver(stranger, account.delivery(account.events[-1]))
 
     assert answer.status_code == 404
+
+
+async def test_while_stripe_is_asked_the_tenant_goes_on_writing(
+    app: Database, system: Database, alice: TestTenant, admin: AsyncConnection
+) -> None:
+    await become_customer(admin, alice.id, MINE)
+    asked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def ask(_customer: str) -> None:
+        asked.set()
+        await go_on.wait()
+
+    event = PaymentEvent("stripe", "evt_1", "customer.subscription.deleted", MINE, None)
+    applying = asyncio.create_task(apply_payment_event(system, event, ask))
+    await asked.wait()
+    async with app.tenant_session(alice.id) as session:
+        await session.execute(text("SET LOCAL lock_timeout = '2s'"))
+        await note(session, "signed in")
+    go_on.set()
+
+    assert await applying == "applied"

@@ -71,6 +71,8 @@ def add(
     """Let a person into a tenant and print their sign-in link. It works once, within an hour.
 
     Example: viral user add ana@example.com --tenant demo --role ADMIN
+
+    A password that was set before is void, for nobody has shown whose the e-mail is.
     """
     found, is_as, token = asyncio.run(_add(email, tenant, name, role))
     link = sign_in_address(load_settings(), token)

@@ -72,9 +72,9 @@ async def customer_of(
     The tenant's row is locked meanwhile, so that two clicks do not make two customers.
     """
     async with system.session_without_tenant() as session:
-        tenant = (
-            await session.scalars(select(Tenant).where(Tenant.id == tenant_id).with_for_update())
-        ).one()
+        found = select(Tenant).where(Tenant.id == tenant_id)
+        # Rows that point at the tenant are written meanwhile.
+        tenant = (await session.scalars(found.with_for_update(key_share=True))).one()
         customer = tenant.stripe_customer_id or await make(tenant.name)
         tenant.stripe_customer_id = customer
         return customer
@@ -97,9 +97,8 @@ async def apply_payment_event(
             return "known"
         tenant = None
         if event.customer is not None:
-            tenant = await session.scalar(
-                select(Tenant).where(Tenant.stripe_customer_id == event.customer).with_for_update()
-            )
+            found = select(Tenant).where(Tenant.stripe_customer_id == event.customer)
+            tenant = await session.scalar(found.with_for_update(key_share=True))
         await finish_delivery(session, delivery, tenant_id=None if tenant is None else tenant.id)
         if tenant is None or event.customer is None:
             log.warning("billing.unknown_customer", event_type=event.event_type)
@@ -108,15 +107,17 @@ async def apply_payment_event(
             # Signed by the vendor, but marked for another tenant than the customer's.
             await note(session, "refused webhook", event.event_type, tenant_id=tenant.id)
             return "ignored"
+        before = (tenant.subscription_tier, tenant.subscription_status)
         entitle(tenant, await ask(event.customer))
-        await note(
-            session,
-            "changed plan",
-            tenant.subscription_tier,
-            tenant_id=tenant.id,
-            status=tenant.subscription_status,
-            cause=event.event_type,
-        )
+        if before != (tenant.subscription_tier, tenant.subscription_status):
+            await note(
+                session,
+                "changed plan",
+                tenant.subscription_tier,
+                tenant_id=tenant.id,
+                status=tenant.subscription_status,
+                cause=event.event_type,
+            )
     return "applied"
 
 

@@ -6,7 +6,7 @@ import contextlib
 from dataclasses import replace
 from datetime import timedelta
 
-from viral.errors import NotAllowed, NotSignedIn
+from viral.errors import NotAllowed, NotSignedIn, VendorUnreachable
 from viral.features.limits import Caller, caller_at
 from viral.features.users.api_keys import PREFIX, identify_key
 from viral.features.users.clerk import Verified, clerk_credential, enter_by_clerk
@@ -39,8 +39,14 @@ async def recognise(request: WebRequest, *, is_required: bool) -> None:
             request.scope["auth"] = token
     # A browser keeps the cookie of a session that has ended, which is no reason against Clerk's.
     if request.user is None and (token := request.cookies.get(_CLERK_COOKIE)):
-        with contextlib.suppress(NotSignedIn):
+        try:
             request.scope["user"] = await _by_clerk(request, token)
+        except NotSignedIn:
+            pass
+        except VendorUnreachable:
+            # The door with the password stays open.
+            if is_required:
+                raise
     if is_required and request.user is None:
         raise NotSignedIn("You are not signed in.")
 

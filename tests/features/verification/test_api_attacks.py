@@ -279,7 +279,7 @@ WEAK: dict[str, set[str]] = {
 
 def open_without_seal(seals: Seals, purpose: str, owner: str, sealed: str) -> bytes | None:
     """Believe a cursor whoever it was made for."""
-    if purpose != "cursor":
+    if purpose != concepts.PURPOSE:
         return OPEN_SEAL(seals, purpose, owner, sealed)
     return urlsafe_b64decode(sealed.partition(".")[0] + "==")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
 
 import asyncpg
 import msgspec
@@ -109,8 +109,12 @@ def read_row(table: str, row_id: str, text: str) -> SourceRow:
 @asynccontextmanager
 async def open_source(text: str) -> AsyncIterator[PrismaSource]:
     """Connect, and hold one read-only snapshot for the length of the block."""
-    url = parse_url(text, name="SOURCE_URL")
-    schema = parse_qs(urlsplit(text).query).get("schema", ["public"])[0]
+    parts = urlsplit(text)
+    options = parse_qs(parts.query)
+    schema = options.pop("schema", ["public"])[0]
+    # The product's own tables are in `public`; here a person may name where Prisma put them.
+    bare = urlunsplit(parts._replace(query=urlencode(options, doseq=True)))
+    url = parse_url(bare, name="SOURCE_URL")
     with _reading(url):
         connection = await asyncpg.connect(
             host=url.host,

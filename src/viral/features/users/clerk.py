@@ -223,6 +223,10 @@ async def keep_membership(
         await note(session, "joined", "by Clerk", tenant_id=tenant_id, user_id=user_id)
     elif before != role:
         await _end_own_sessions(session, user_id, tenant_id)
+        if role != "ADMIN":
+            # A key that was made for an admin would be one again with the role.
+            await revoke_keys_of(session, user_id, tenant_id=tenant_id)
+            await revoke_invitations_of(session, user_id, tenant_id=tenant_id)
         await note(session, "changed role", role, tenant_id=tenant_id, user_id=user_id)
 
 

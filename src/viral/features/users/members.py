@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 OPERATOR_EMAIL = "operator@localhost"
 # Who acts at the command line, where nobody is signed in.
 _OPERATOR = "the operator"
+# One of Clerk's lets in as its membership says, and never again once it has ended.
+_BEGAN_HERE = Session.method != "clerk"
 
 
 async def ensure_operator(session: AsyncSession) -> User:
@@ -143,6 +145,11 @@ async def add_person(
             f"{email} is in the tenant {tenant.slug} already.",
             hint="For another role `viral user role`; for a link `viral sign-in --email`.",
         )
+    if user.clerk_id is None:
+        # Nobody has shown that the e-mail is theirs: who made the account is out, and the link that
+        # the operator sends sets a password anew.
+        user.password_hash = None
+        await _end_sessions(session, user.id)
     await add_member(session, tenant_id=tenant.id, user_id=user.id, role=role)
     await note(session, "joined", email, tenant_id=tenant.id, role=role, by=_OPERATOR)
 
@@ -167,7 +174,7 @@ async def assign_role(session: AsyncSession, tenant: Tenant, email: str, role: R
     changing = update(Membership).where(Membership.id == member.membership_id)
     await session.execute(changing.values(role=role))
     await _keep_an_admin(session, tenant, email)
-    await _end_sessions(session, member.user_id, Session.tenant_id == tenant.id)
+    await _end_sessions(session, member.user_id, Session.tenant_id == tenant.id, _BEGAN_HERE)
     if role != "ADMIN":
         await revoke_keys_of(session, member.user_id, tenant_id=tenant.id)
         await revoke_invitations_of(session, member.user_id, tenant_id=tenant.id)
@@ -185,7 +192,7 @@ async def remove_member(session: AsyncSession, tenant: Tenant, email: str) -> Me
     ending = update(Membership).where(Membership.id == member.membership_id)
     await session.execute(ending.values(ended_at=func.now()))
     await _keep_an_admin(session, tenant, email)
-    await _end_sessions(session, member.user_id, Session.tenant_id == tenant.id)
+    await _end_sessions(session, member.user_id, Session.tenant_id == tenant.id, _BEGAN_HERE)
     await revoke_keys_of(session, member.user_id, tenant_id=tenant.id)
     await revoke_invitations_of(session, member.user_id, tenant_id=tenant.id)
     await note(session, "ended membership", email, tenant_id=tenant.id, by=_OPERATOR)

@@ -18,6 +18,7 @@ from viral.schema.tenants import ApiKey
 from viral.schema.vocabulary import Scope
 from viral.web.deeds import note_deed
 from viral.web.dependencies import Person, Transaction, Wired
+from viral.web.door import require_admin
 from viral.web.moments import in_utc
 from viral.web.requests import WebRequest
 
@@ -77,6 +78,8 @@ async def make_key(
     data: JSONBody[KeyWanted],
 ) -> KeyMade:
     """Make a key that acts for you. Scopes: read, write, and for admins admin."""
+    if "admin" in data.scopes:
+        require_admin(identity)
     key_id, key = await create_key(
         session,
         identity.credential,

@@ -16,7 +16,7 @@ from viral.features.users.members import Member, change_role, end_membership, li
 from viral.schema.vocabulary import Role
 from viral.web.deeds import note_deed
 from viral.web.dependencies import Person, Transaction
-from viral.web.door import admins_only
+from viral.web.door import admins_only, require_admin
 from viral.web.requests import WebRequest
 
 
@@ -65,6 +65,8 @@ async def remove_member(
 ) -> None:
     """Let a member go, as an admin, or leave; their sessions and keys here end."""
     member = await _find(session, member_id)
+    if member.user_id != identity.user_id:
+        require_admin(identity)
     await end_membership(session, identity.credential, member_id)
     await note_deed(request, session, identity, "ended membership", member.email)
 

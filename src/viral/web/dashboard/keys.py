@@ -25,6 +25,7 @@ from viral.web.dashboard.switcher import page_of, send_page
 from viral.web.dashboard.views import Choice, Flash, KeyRow, KeysPage, ShownOnce
 from viral.web.deeds import note_deed
 from viral.web.dependencies import Person, Transaction, Wired
+from viral.web.door import require_admin
 from viral.web.forms import Form
 from viral.web.requests import WebRequest
 
@@ -70,6 +71,8 @@ async def make_key(
     """Make a key of the person and show it; it is in this one answer and nowhere else."""
     now = runtime.clock()
     scopes = (data.scopes,) if isinstance(data.scopes, str) else data.scopes
+    if "admin" in scopes:
+        require_admin(identity)
     _, key = await create_key(
         session,
         identity.credential,
@@ -96,7 +99,10 @@ async def take_key_back(
 ) -> Redirect:
     """Let a key open nothing: one's own, or as an admin."""
     await revoke_key(session, identity.credential, key_id)
-    name = await session.scalar(select(ApiKey.name).where(ApiKey.id == key_id))
+    found = await session.execute(select(ApiKey.user_id, ApiKey.name).where(ApiKey.id == key_id))
+    owner_id, name = found.one()
+    if owner_id != identity.user_id:
+        require_admin(identity)
     await note_deed(request, session, identity, "revoked key", name)
     return send_back(request, Flash("success", f"The key {name} opens nothing any more."))
 

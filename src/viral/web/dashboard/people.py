@@ -28,6 +28,7 @@ from viral.web.dashboard.switcher import page_of, send_page
 from viral.web.dashboard.views import Flash, InvitationRow, MemberRow, PeoplePage, ShownOnce
 from viral.web.deeds import note_deed
 from viral.web.dependencies import Person, Transaction, Wired
+from viral.web.door import admins_only, require_admin
 from viral.web.forms import Form
 from viral.web.links import link_to
 from viral.web.requests import WebRequest
@@ -58,7 +59,7 @@ async def show_people(
     return await _page(request, runtime, identity, session)
 
 
-@post("/settings/invitations", opt={"page": PAGE}, include_in_schema=False)
+@post("/settings/invitations", guards=[admins_only], opt={"page": PAGE}, include_in_schema=False)
 async def invite_person(
     request: WebRequest,
     runtime: Wired,
@@ -76,6 +77,7 @@ async def invite_person(
 
 @post(
     "/settings/invitations/{invitation_id:uuid}/revoke",
+    guards=[admins_only],
     opt={"page": PAGE},
     include_in_schema=False,
 )
@@ -93,7 +95,12 @@ async def take_invitation_back(
     return send_back(request, Flash("success", f"The invitation of {email} is taken back."))
 
 
-@post("/settings/people/{membership_id:uuid}/role", opt={"page": PAGE}, include_in_schema=False)
+@post(
+    "/settings/people/{membership_id:uuid}/role",
+    guards=[admins_only],
+    opt={"page": PAGE},
+    include_in_schema=False,
+)
 async def give_role(
     request: WebRequest,
     identity: Person,
@@ -122,6 +129,8 @@ async def remove_member(
     """Let a member go, or leave."""
     await end_membership(session, identity.credential, membership_id)
     user_id, email = await _member(session, membership_id)
+    if user_id != identity.user_id:
+        require_admin(identity)
     await note_deed(request, session, identity, "ended membership", email)
     if user_id == identity.user_id:
         return to_the_door(request)
