@@ -79,7 +79,7 @@ async def sign_in_by_link(
         )
         membership_id, email = found.one()
     async with app.session_without_tenant() as session:
-        token = await open_session(session, link)
+        token = (await open_session(session, link)).token
     return Someone(tenant, user_id, membership_id, email, token)
 
 

@@ -14,12 +14,14 @@ from viral.adapters.neon.branches import NeonBranches
 from viral.adapters.object_store import ObjectStore
 from viral.database.context_keys import renew_tokens
 from viral.database.encryption.keys import KeyFile, KeyRing, parse_keys
+from viral.database.faults import DRIVER_ERRORS
 from viral.database.secrets import Secrets
 from viral.database.urls import ServerUrl, parse_url
-from viral.errors import BackupError, BadSetting
+from viral.errors import BackupError, BadSetting, ViralError
 from viral.features.erasure import apply_tombstones
 from viral.postgres.backup.catalogue import list_backups
-from viral.postgres.backup.in_place import take_over
+from viral.postgres.backup.claim import IN_PLACE, claimed, until_free
+from viral.postgres.backup.in_place import SetBack, take_over
 from viral.postgres.backup.physical import create_backup
 from viral.postgres.backup.restore import remove_server, restore_cluster
 from viral.postgres.backup.target import LocalFolder
@@ -43,6 +45,8 @@ if TYPE_CHECKING:
     from viral.settings import Settings
 
 
+# The worker's backup of the former data ends with them.
+BACKUPS_FREE_WITHIN_S = 60.0
 # A clone that was under way lets nobody in.
 _DATABASES = """
 SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate AND datname <> 'postgres'
@@ -174,26 +178,36 @@ async def restore_in_place(
     at: datetime | None = None,
     backup_id: str | None = None,
     advance: Advance,
-) -> tuple[Path, Backup]:
-    """Set the main server back; return where its former data are kept, and the backup made after.
+) -> SetBack:
+    """Set the main server back, also one whose data were lost; only one at a time does so.
 
     Until the copy is whole nothing is changed. `viral up` waits meanwhile and starts what it finds.
     """
     server, home = main_server(settings), settings.home / "restoring"
-    # One that was stopped half-way left it.
-    await remove_server(Server(home=home, secrets=server.secrets))
-    restored = await restore_copy(settings, home=home, at=at, backup_id=backup_id, advance=advance)
-    kept = await take_over(server, restored)
-    await server.start()
-    await prepare_restored(settings, server)
+    with claimed(settings.home, "viral backup restore --in-place", file_name=IN_PLACE):
+        # One that was stopped half-way left it.
+        await remove_server(Server(home=home, secrets=server.secrets))
+        restored = await restore_copy(
+            settings, home=home, at=at, backup_id=backup_id, advance=advance
+        )
+        kept = await take_over(server, restored)
+        await server.start()
+        await prepare_restored(settings, server)
+        try:
+            return SetBack(kept, await _back_up_anew(settings, server, advance=advance))
+        except (ViralError, *DRIVER_ERRORS) as error:
+            # Nobody is to restore again for that.
+            return SetBack(kept, None, problem=str(error))
+
+
+async def _back_up_anew(settings: Settings, server: Server, *, advance: Advance) -> Backup:
+    """Make the backup that moments after a restore in place need."""
+    target, ring = backup_target(settings), field_keys(settings)
     # The archive has to know of the timeline that begins here.
     await switch(server)
-    await ship(server, backup_target(settings), field_keys(settings))
-    # Moments after this one need a backup on it.
-    made = await create_backup(
-        server, backup_target(settings), field_keys(settings), kind="full", advance=advance
-    )
-    return kept, made
+    await ship(server, target, ring)
+    await until_free(settings.home, "viral backup restore", timeout_s=BACKUPS_FREE_WITHIN_S)
+    return await create_backup(server, target, ring, kind="full", advance=advance)
 
 
 async def prepare_restored(settings: Settings, server: Server) -> None:
@@ -291,35 +305,27 @@ async def running_main_server(settings: Settings) -> AsyncIterator[Server]:
         )
     server = main_server(settings)
     _ = server.installation
-    was_running = await server.is_answering()
-    if not was_running:
-        await server.start()
-    try:
+    async with server.used():
+        if not await server.is_answering():
+            await server.start(stays=False)
         yield server
-    finally:
-        if not was_running:
-            await server.stop()
 
 
 @asynccontextmanager
 async def running_server(settings: Settings) -> AsyncIterator[None]:
-    """Have a server for the length of the block: what was not running is stopped again."""
+    """Have a server for the block; one that was started for it is stopped by its last user."""
     if not is_embedded(settings):
         await _settle_passwords(settings)
         yield
         return
     server = embedded_server(settings)
-    was_running = await server.is_answering()
-    if was_running:
-        await local_branches(settings).settle(checked_out(settings))
-    else:
-        await prepare_server(settings)
-    await _settle_passwords(settings)
-    try:
+    async with server.used():
+        if await server.is_answering():
+            await local_branches(settings).settle(checked_out(settings))
+        else:
+            await prepare_server(settings, stays=False)
+        await _settle_passwords(settings)
         yield
-    finally:
-        if not was_running:
-            await server.stop()
 
 
 async def _settle_passwords(settings: Settings) -> None:
@@ -328,10 +334,10 @@ async def _settle_passwords(settings: Settings) -> None:
         await settle_role_passwords(urls_of(settings).direct, secrets, now=datetime.now(UTC))
 
 
-async def prepare_server(settings: Settings) -> list[str]:
+async def prepare_server(settings: Settings, *, stays: bool = True) -> list[str]:
     """Start the embedded server with its roles and database; what could not be done."""
     server, branch = embedded_server(settings), checked_out(settings)
-    await server.start()
+    await server.start(stays=stays)
     await local_branches(settings).settle(checked_out(settings))
     database = "postgres" if branch.is_default else branch.database
     _, warnings = await bootstrap(server.socket_url("viral_admin", database), server.secrets)

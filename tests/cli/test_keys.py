@@ -15,6 +15,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from viral.database.encryption.keys import FILE_NAME, KeyFile, KeyRing
 from viral.database.engine import Database
+from viral.postgres.backup.sealing import seal, unseal
+from viral.postgres.backup.target import LocalFolder, one_chunk
+from viral.postgres.backup.wal import wal_object
+from viral.postgres.installation import load_or_create_installation
 from viral.schema.encrypted import Secret
 from viral.schema.publishing import SocialAccount
 
@@ -80,6 +84,33 @@ async def test_c03_a_key_is_changed_and_the_former_one_goes(
     async with vault.tenant_session(tenant_id) as session:
         assert (await session.scalars(select(SocialAccount))).one().access_token.reveal() == "token"
     await vault.close()
+
+
+@pytest.mark.usefixtures("tenant_id")
+async def test_a_key_that_wal_is_under_stays_and_histories_move_to_the_primary_key(
+    cluster: Cluster, shell: Shell, keys: KeyFile
+) -> None:
+    old = keys.primary
+    identity = load_or_create_installation(cluster.home).id
+    target = LocalFolder(cluster.home / "backups")
+    segment, history = (
+        wal_object(identity, "1", file) for file in ("0000000200000000000000AA", "00000002.history")
+    )
+    for name in (segment, history):
+        await target.write(name, seal(one_chunk(b"content"), old, name=name))
+    try:
+        await asyncio.to_thread(shell.viral, "keys", "rotate")
+        refused = await asyncio.to_thread(shell.viral, "keys", "retire", old.id)
+        await target.delete(segment)
+        retired = await asyncio.to_thread(shell.viral, "keys", "retire", old.id)
+
+        assert (refused.code, segment in refused.err.replace("\n", "")) == (1, True)
+        assert retired.code == 0, retired.err
+        opened = unseal(target.read(history), KeyRing([keys.primary]), name=history)
+        assert b"".join([piece async for piece in opened]) == b"content"
+    finally:
+        for name in (segment, history):
+            await target.delete(name)
 
 
 @pytest.mark.usefixtures("tenant_id")

@@ -37,7 +37,8 @@ async def run(shell: Shell, *arguments: str) -> Answer:
 
 async def spend(app: Database, link: str) -> str:
     async with app.session_without_tenant() as session:
-        return await open_session(session, link.strip().partition("?token=")[2])
+        opened = await open_session(session, link.strip().partition("?token=")[2])
+    return opened.token
 
 
 async def test_a_person_is_let_in_made_admin_and_finds_the_way_back(

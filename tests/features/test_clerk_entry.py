@@ -10,8 +10,10 @@ from clusters import count_rows
 from factories import TestTenant
 from people import (
     change,
+    door_of,
     enter,
     enter_from_clerk,
+    sign_in_by_link,
 )
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -19,11 +21,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from viral.database.engine import Database
 from viral.database.tenancy import token_hash
 from viral.errors import (
+    NotAllowed,
     NotFound,
     NotSignedIn,
 )
 from viral.features.users.clerk import Verified
-from viral.features.users.members import add_member
+from viral.features.users.invitations import accept_as, invite, offer_of
+from viral.features.users.members import add_member, end_membership
 from viral.features.users.sessions import (
     end_all_sessions,
     list_own_tenants,
@@ -144,6 +148,46 @@ async def test_c09_an_ended_session_of_clerk_stays_ended_and_a_new_one_opens(
         await enter_from_clerk(signin, said_by_clerk())
     fresh = await enter_from_clerk(signin, said_by_clerk(session="sess_2"))
     assert fresh.user_id == alice.user_id
+
+
+@pytest.mark.parametrize("way", ["operator", "invitation"])
+@pytest.mark.usefixtures("known_to_clerk")
+async def test_a_session_of_clerk_outlives_a_membership_that_ends_and_comes_back(
+    signin: Database,
+    app: Database,
+    system: Database,
+    admin: AsyncConnection,
+    alice: TestTenant,
+    bob: TestTenant,
+    way: str,
+) -> None:
+    at_bobs = said_by_clerk(organization="org_bob")
+    identity = await enter_from_clerk(signin, at_bobs)
+    host = await sign_in_by_link(app, system, bob)
+    membership = await admin.scalar(text("SELECT id FROM memberships WHERE role = 'MEMBER'"))
+    await admin.rollback()
+    async with app.tenant_session(bob.id) as session:
+        await end_membership(session, host.credential, membership)
+
+    with pytest.raises(NotSignedIn):
+        await enter_from_clerk(signin, at_bobs)
+    with pytest.raises(NotAllowed):
+        async with app.tenant_session(bob.id) as session:
+            await end_membership(session, identity.credential, membership)
+
+    if way == "operator":
+        async with system.session_without_tenant() as session:
+            await add_member(session, tenant_id=bob.id, user_id=alice.user_id, role="MEMBER")
+    else:
+        async with app.tenant_session(bob.id) as session:
+            _, link = await invite(
+                session, host.credential, email="alice@example.com", role="MEMBER"
+            )
+        async with app.session_without_tenant() as session:
+            offer = await offer_of(session, link)
+        await accept_as(door_of(signin), identity, offer, link)
+
+    assert (await enter_from_clerk(signin, at_bobs)).tenant_id == bob.id
 
 
 @pytest.mark.usefixtures("known_to_clerk")

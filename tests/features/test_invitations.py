@@ -47,7 +47,8 @@ from viral.features.users.invitations import (
     revoke_invitation,
 )
 from viral.features.users.members import change_role, end_membership
-from viral.features.users.sign_in import Door, SignedIn
+from viral.features.users.sessions import SignedIn
+from viral.features.users.sign_in import Door, sign_in
 from viral.schema.vocabulary import Role
 
 GUEST = "guest@example.com"
@@ -107,7 +108,10 @@ async def test_a_guest_becomes_a_member_and_is_signed_in(
     kept = await admin.execute(
         text("SELECT name, tenant_id FROM users WHERE email = 'guest@example.com'")
     )
-    assert ("Guest", host.tenant.id) == tuple(kept.one())
+    # Nobody has shown that the e-mail is theirs: it gets no tenant that Clerk would open, either.
+    assert ("Guest", None) == tuple(kept.one())
+    again = await sign_in(door, email=GUEST, password=PASSWORD, caller=CALLER)
+    assert again.tenant_id == host.tenant.id
 
 
 async def test_an_invitation_accepted_twenty_times_at_once_is_accepted_once(
@@ -154,6 +158,78 @@ async def test_a_known_email_without_a_password_is_not_given_one_by_a_link(
     assert await admin.scalar(text("SELECT count(password_hash) FROM users")) == 0
     assert await waiting(app, host.tenant) == ["bob@example.com"]
     assert bob.user_id
+
+
+async def test_who_left_without_a_password_comes_in_again_by_an_invitation(
+    app: Database, door: Door, system: Database, host: Someone, admin: AsyncConnection
+) -> None:
+    member = await join(app, system, host.tenant, "guest")
+    await let_go(app, host, member)
+    await change(admin, "UPDATE users SET tenant_id = :id", id=host.tenant.id)
+
+    opened = await accepted(app, door, await link_for(app, host))
+
+    assert (member.user_id, host.tenant.id) == (opened.user_id, opened.tenant_id)
+    kept = await admin.execute(
+        text("SELECT name, tenant_id FROM users WHERE id = :id"), {"id": member.user_id}
+    )
+    assert ("Guest", None) == tuple(kept.one())
+    assert (await sign_in(door, email=GUEST, password=PASSWORD, caller=CALLER)).token
+    with pytest.raises(NotSignedIn):
+        await enter(app, member.token)
+
+
+@pytest.mark.parametrize(
+    "opens",
+    [
+        "UPDATE users SET password_hash = '$argon2id$sample' WHERE id = :id",
+        "UPDATE users SET clerk_id = 'user_guest' WHERE id = :id",
+        "UPDATE users SET is_operator = true WHERE id = :id",
+        "UPDATE memberships SET ended_at = NULL WHERE user_id = :id",
+    ],
+)
+async def test_an_account_that_opens_anything_is_not_taken_over_by_an_invitation(
+    app: Database,
+    door: Door,
+    system: Database,
+    host: Someone,
+    bob: TestTenant,
+    admin: AsyncConnection,
+    opens: str,
+) -> None:
+    someone = await join(app, system, bob, "guest")
+    await change(
+        admin, "UPDATE memberships SET ended_at = now() WHERE user_id = :id", id=someone.user_id
+    )
+    await change(admin, opens, id=someone.user_id)
+    stored = text("SELECT u::text FROM users AS u WHERE id = :id").bindparams(id=someone.user_id)
+    before = await admin.scalar(stored)
+    await admin.rollback()
+
+    with pytest.raises(SignInRefused):
+        await accepted(app, door, await link_for(app, host))
+
+    assert before == await admin.scalar(stored)
+    assert await waiting(app, host.tenant) == [GUEST]
+
+
+async def test_an_account_that_two_invitations_take_over_at_once_is_taken_once(
+    app: Database, door: Door, system: Database, host: Someone, bob: TestTenant
+) -> None:
+    member = await join(app, system, host.tenant, "guest")
+    await let_go(app, host, member)
+    other = await sign_in_by_link(app, system, bob)
+    links = [await link_for(app, host), await link_for(app, other)]
+
+    outcomes = await asyncio.gather(
+        *(
+            accepted(app, door, link, password=f"{PASSWORD} {place}")
+            for place, link in enumerate(links)
+        ),
+        return_exceptions=True,
+    )
+
+    assert sorted(type(each).__name__ for each in outcomes) == ["SignInRefused", "SignedIn"]
 
 
 async def test_c12_passwords_are_not_guessed_through_an_invitation(

@@ -160,7 +160,7 @@ async def test_c09_another_role_ends_the_sessions_and_links_of_its_tenant(
     with pytest.raises(Exception, match="spent"):
         async with app.session_without_tenant() as session:
             await open_session(session, link)
-    assert (await enter(app, moved)).tenant_id == bob.id
+    assert (await enter(app, moved.token)).tenant_id == bob.id
     fresh = await sign_in_by_link(app, system, host.tenant, member.user_id)
     assert (await enter(app, fresh.token)).role == after
 

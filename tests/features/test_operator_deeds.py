@@ -219,7 +219,6 @@ async def test_a_person_is_known_once_and_let_in_once(system: Database, bob: Tes
     ]
 
 
-@pytest.mark.usefixtures("bob")
 async def test_who_made_the_account_of_an_email_does_not_come_along_when_the_operator_lets_it_in(
     app: Database, system: Database, alice: TestTenant, bob: TestTenant, admin: AsyncConnection
 ) -> None:
@@ -240,6 +239,7 @@ async def test_who_made_the_account_of_an_email_does_not_come_along_when_the_ope
         await enter(app, member.token)
 
 
+@pytest.mark.usefixtures("bob")
 async def test_a_link_is_for_members_of_this_tenant_only(
     system: Database, alice: TestTenant
 ) -> None:

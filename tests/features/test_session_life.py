@@ -97,7 +97,7 @@ async def in_both(
 
 async def switched(app: Database, token: str, membership_id: UUID) -> str:
     async with app.session_without_tenant() as session:
-        return await switch_tenant(session, token, membership_id)
+        return (await switch_tenant(session, token, membership_id)).token
 
 
 async def test_c09_a_session_that_moves_to_another_tenant_gets_another_token(

@@ -39,10 +39,11 @@ from viral.features.limits import Caller, caller_at
 from viral.features.users.members import add_member
 from viral.features.users.passwords import Cost, Passwords
 from viral.features.users.sessions import (
+    SignedIn,
     make_sign_in_link,
     open_session,
 )
-from viral.features.users.sign_in import Door, SignedIn, set_password, sign_in
+from viral.features.users.sign_in import Door, set_password, sign_in
 from viral.schema.tenants import User
 
 NEW_PASSWORD = "another horse battery"

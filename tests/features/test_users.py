@@ -40,7 +40,7 @@ async def link_for(system: Database, tenant: TestTenant, *, now: datetime | None
 
 async def signed_in(app: Database, link: str) -> str:
     async with app.session_without_tenant() as session:
-        return await open_session(session, link)
+        return (await open_session(session, link)).token
 
 
 async def identity(app: Database, token: str) -> Identity:
@@ -170,8 +170,9 @@ async def test_a_removed_member_is_out_at_the_next_request(
     with pytest.raises(NotSignedIn):
         await identity(app, token)
     later = await link_for(system, alice)
-    with pytest.raises(NotSignedIn):
-        await identity(app, await signed_in(app, later))
+    with pytest.raises(LinkUsed):
+        await signed_in(app, later)
+    assert await admin.scalar(text("SELECT count(*) FROM sessions WHERE opened_at IS NULL")) == 1
 
 
 async def test_a_former_member_comes_back_with_the_role_of_now(

@@ -126,8 +126,12 @@ def copy_history(folder: Path) -> Path:
     return Path(shutil.copytree(MIGRATIONS, folder, ignore=shutil.ignore_patterns("__pycache__")))
 
 
-def head(history: Path) -> str:
+def head(history: Path = MIGRATIONS) -> str:
     return read_history(history).revisions[-1].id
+
+
+def revisions(history: Path = MIGRATIONS) -> list[str]:
+    return [each.id for each in read_history(history).revisions]
 
 
 def add_revision(

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from migrations.histories import add_revision
+from migrations.histories import add_revision, head, revisions
 from viral.database import migrate
 from viral.database.urls import ServerUrl
 from viral.errors import DataLossRefused, MigrationFailed
@@ -66,7 +66,7 @@ async def test_a_loss_that_nobody_accepted_is_counted_and_refused_before_anythin
 
     status = await migrate.status(url, history=history)
     assert "This would be lost: values of videos.provider_job_id: 202." == caught.value.message
-    assert ("0002", None, ["early", "drop"]) == (status.current, status.half_done, status.pending)
+    assert (head(), None, ["early", "drop"]) == (status.current, status.half_done, status.pending)
     assert 0 == await policies(filled)
 
 
@@ -147,7 +147,8 @@ async def test_the_way_back_counts_the_tables_that_it_drops(
     url: ServerUrl, history: Path, filled: AsyncConnection
 ) -> None:
     points = RestorePoints(filled)
-    await migrate.undo(url, history=history, accept_data_loss=True, restore_point=points)
+    for _ in revisions()[1:]:
+        await migrate.undo(url, history=history, accept_data_loss=True, restore_point=points)
 
     with pytest.raises(DataLossRefused) as caught:
         await migrate.undo(url, history=history)

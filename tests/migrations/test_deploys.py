@@ -10,7 +10,15 @@ from clusters import Cluster
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from migrations.histories import FIVE_STEPS, add_five_steps, add_python_step, add_revision, edit
+from migrations.histories import (
+    FIVE_STEPS,
+    add_five_steps,
+    add_python_step,
+    add_revision,
+    edit,
+    head,
+    revisions,
+)
 from viral.database import migrate
 from viral.database.catalog import differences, read_catalog
 from viral.database.history import read_history
@@ -166,7 +174,7 @@ async def test_a_database_older_than_the_bookkeeping_is_adopted(
     applied = await migrate.deploy(url, history=history)
     after = await migrate.status(url, history=history)
 
-    assert (["0001", "0002"], []) == (before.applied, before.records)
+    assert (revisions(), []) == (before.applied, before.records)
     assert [] == applied
     assert [(each.id, each.checksum) for each in read_history(history).revisions] == [
         (record.revision, record.checksum) for record in after.records
@@ -275,10 +283,10 @@ async def test_a_half_undone_revision_is_undone_by_the_next_undo(
     undone = await migrate.undo(url, history=history, accept_data_loss=True)
 
     assert "two_test is half undone, at step 2 of 2 (no paint): division" in str(between.half_done)
-    assert ([half_undone], ["0001", "0002"]) == (between.pending, between.applied)
+    assert ([half_undone], revisions()) == (between.pending, between.applied)
     assert [half_undone] == undone
     assert not await exists(admin, "paint")
-    assert "0002" == (await migrate.status(url, history=history)).current
+    assert head() == (await migrate.status(url, history=history)).current
 
 
 async def test_a_deploy_undoes_a_half_undone_revision_and_applies_it_again(
@@ -292,7 +300,7 @@ async def test_a_deploy_undoes_a_half_undone_revision_and_applies_it_again(
     assert await exists(admin, "brush")
 
 
-@pytest.mark.parametrize(("outcome", "current"), [("applied", "two"), ("rolled back", "0002")])
+@pytest.mark.parametrize(("outcome", "current"), [("applied", "two"), ("rolled back", head())])
 async def test_a_revision_that_was_ended_by_hand_is_resolved(
     url: ServerUrl, history: Path, half_applied: str, outcome: str, current: str
 ) -> None:

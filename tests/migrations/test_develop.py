@@ -15,7 +15,7 @@ from migrations.edits_of_access import FUNCTIONS, SECURITY
 from migrations.edits_of_columns import COLUMNS, TABLES
 from migrations.edits_of_keys import CONSTRAINTS, INDEXES, PARTITIONED
 from migrations.edits_of_objects import OBJECTS
-from migrations.histories import multiply_videos
+from migrations.histories import head, multiply_videos
 from viral.database import migrate
 from viral.database.catalog import Catalog, differences
 from viral.database.develop import Migration, develop
@@ -137,7 +137,7 @@ async def test_a_loss_is_counted_over_all_tenants_and_refused_until_somebody_acc
     else:
         await deployment
         assert [] == said(await catalog_of_models(url, schema), await catalog_at(url))
-    assert ["before-0003"] == restore_points
+    assert [f"before-{migration.revision}"] == restore_points
 
 
 @cases(case for case in CASES if case.refused)
@@ -185,8 +185,9 @@ async def test_a_migration_is_a_file_and_its_scripts(
     migration = await develop(url, name="Add the colour!", schema=schema, history=history)
 
     assert migration is not None
-    assert ("0003", None) == (migration.revision, migration.irreversible)
-    assert migration.file.name.endswith("_0003_add_the_colour.py")
+    revision = f"{int(head()) + 1:04}"
+    assert (revision, None) == (migration.revision, migration.irreversible)
+    assert migration.file.name.endswith(f"_{revision}_add_the_colour.py")
     assert """\
 -- Add the colour.
 

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from migrations.histories import add_revision, edit, folder_of
+from migrations.histories import add_revision, edit, folder_of, head, revisions
 from viral.database import migrate
 from viral.database.history import read_history
 from viral.database.urls import ServerUrl
@@ -55,8 +55,8 @@ def _spoil(paint: Path) -> None:
 
 
 def _insert_before(paint: Path) -> None:
-    add_revision(paint.parents[1], "early", parent="0002")
-    edit(paint, "'0002'", "'early'")
+    add_revision(paint.parents[1], "early", parent=head())
+    edit(paint, f"'{head()}'", "'early'")
 
 
 def _duplicate(paint: Path) -> None:
@@ -81,7 +81,7 @@ def _turn_in_a_circle(paint: Path) -> None:
 
 
 def _merge(paint: Path) -> None:
-    edit(paint.with_name("2026_12_01_next_test.py"), "'paint'", "('paint', '0002')")
+    edit(paint.with_name("2026_12_01_next_test.py"), "'paint'", f"('paint', '{head()}')")
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ async def test_a_history_that_is_not_the_applied_one_is_refused(
     assert caught.value.message.partition(" (")[0] in status.broken[0]
     assert caught.value.hint
     assert "reset" not in caught.value.message + caught.value.hint
-    assert ("paint", ["0001", "0002", "paint"]) == (
+    assert ("paint", [*revisions(), "paint"]) == (
         status.current,
         sorted(record.revision for record in status.records),
     )
@@ -125,10 +125,14 @@ async def test_a_history_that_is_not_the_applied_one_is_refused(
 async def test_what_was_applied_out_of_order_is_named(
     url: ServerUrl, history: Path, admin: AsyncConnection
 ) -> None:
-    await admin.execute(text("UPDATE viral.alembic_version SET version_num = '0002'"))
+    await admin.execute(
+        text("UPDATE viral.alembic_version SET version_num = :head"), {"head": head()}
+    )
     await admin.commit()
 
-    with pytest.raises(HistoryBroken, match="paint_test was applied, but the database is at 0002"):
+    with pytest.raises(
+        HistoryBroken, match=f"paint_test was applied, but the database is at {head()}"
+    ):
         await migrate.deploy(url, history=history)
 
 

@@ -158,12 +158,15 @@ def nobody() -> int:
     return NOBODY
 
 
-def run_script(script: str, home: Path, *, user: int | None = None) -> subprocess.Popen[str]:
+def run_script(
+    script: str, home: Path, *, user: int | None = None, stdin: int | None = None
+) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-B", "-c", script, str(home)],
         cwd="/",
         env={"PATH": os.environ["PATH"]},
         extra_groups=None if user is None else [],
+        stdin=stdin,
         stdout=subprocess.PIPE,
         text=True,
         user=user,

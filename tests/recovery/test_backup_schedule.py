@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from servers import Homes, ask, server_in
@@ -20,6 +21,7 @@ from viral.postgres.backup.wal import (
 )
 from viral.postgres.bootstrap import bootstrap
 from viral.postgres.configuration import GAP
+from viral.postgres.data_folder import system_of
 from viral.postgres.server import Server
 from viral.servers import backup_target
 from viral.settings import Settings
@@ -98,7 +100,8 @@ async def test_the_worker_ships_and_backs_up_and_closes_the_gap(
         ):
             await asyncio.sleep(0.1)
         await ask(server, "CREATE TABLE written()")
-        name = wal_object(identity, await switch(server))
+        system = system_of(server.data_dir) or ""
+        name = wal_object(identity, system, await switch(server))
         while name not in {each.name for each in await target.list(wal_folder(identity))}:
             await asyncio.sleep(0.1)
     stop.set()
@@ -106,6 +109,32 @@ async def test_the_worker_ships_and_backs_up_and_closes_the_gap(
 
     assert read_spool(server.installation).waiting == 0
     await server.stop()
+
+
+async def test_wal_is_shipped_while_a_backup_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop, shipped = asyncio.Event(), asyncio.Event()
+
+    async def ship_it(_settings: Settings) -> None:
+        if is_under_way:
+            shipped.set()
+
+    async def back_up(_settings: Settings) -> None:
+        is_under_way.append(True)
+        await shipped.wait()
+        stop.set()
+
+    is_under_way: list[bool] = []
+    monkeypatch.setattr(backups, "_ship", ship_it)
+    monkeypatch.setattr(backups, "_back_up", back_up)
+    monkeypatch.setattr(backups, "FIRST_AFTER_S", 0)
+    monkeypatch.setattr(backups, "SHIP_EVERY_S", 0.01)
+
+    async with asyncio.timeout(10):
+        await backups.keep_backups(Settings(home=tmp_path), stop)
+
+    assert shipped.is_set()
 
 
 async def test_a_gap_that_came_after_the_backup_began_stays(homes: Homes) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 from servers import PREAMBLE, Homes, as_admin, ask, processes_of, run_script, server_in
-from shell import Shell
+from shell import Answer, Shell
 
 from viral.database.encryption.keys import KeyFile, KeyRing, new_key
 from viral.database.secrets import Secrets
@@ -28,8 +28,10 @@ from viral.postgres.backup.claim import claimed
 from viral.postgres.backup.physical import create_backup
 from viral.postgres.backup.sealing import unseal
 from viral.postgres.backup.target import LocalFolder, Target
+from viral.postgres.backup.wal import read_spool, wal_folder
 from viral.postgres.binaries import find_binaries
 from viral.postgres.bootstrap import bootstrap
+from viral.postgres.configuration import GAP, SETTINGS_FILE
 from viral.postgres.server import Server
 
 pytest_plugins = ["servers"]
@@ -227,6 +229,52 @@ async def test_the_server_keeps_the_wal_of_a_backup_until_it_is_sent(
     assert await ask(server, "SELECT count(*) FROM pg_replication_slots") == [(0,)]
 
 
+async def test_a_long_backup_outlives_the_limit_of_slots(
+    server: Server, target: LocalFolder, ring: KeyRing
+) -> None:
+    """The usual limit binds again after it; a smaller one than ours shows the same sooner."""
+    path = server.data_dir / SETTINGS_FILE
+    path.write_text(path.read_text().replace("keep_size = '1GB'", "keep_size = '16MB'"))
+    await ask(server, "SELECT pg_reload_conf()")
+    kept: list[tuple[object, ...]] = []
+
+    class Slow(LocalFolder):
+        async def write(self, name: str, chunks: AsyncIterator[bytes]) -> int:
+            if name.endswith("base.tar.sealed"):
+                for number in range(7):
+                    await ask(server, f"CREATE TABLE written_{number}()")
+                    await ask(server, "SELECT pg_switch_wal()")
+                await ask(server, "CHECKPOINT")
+                kept.extend(await ask(server, "SELECT wal_status FROM pg_replication_slots"))
+            return await super().write(name, chunks)
+
+    await back_up(server, Slow(Path(target.location)), ring)
+
+    assert kept == [("reserved",)]
+    assert await ask(server, "SHOW max_slot_wal_keep_size") == [("16MB",)]
+    assert path.read_text().count("max_slot_wal_keep_size") == 1
+
+
+async def test_a_full_backup_closes_the_gap_and_sweeps_what_a_killed_shipping_left(
+    server: Server, target: LocalFolder, ring: KeyRing
+) -> None:
+    spool = server.installation.spool
+    folder = Path(target.location) / wal_folder(server.installation.id) / "1" / "00000001"
+    folder.mkdir(parents=True)
+    part = folder / f".{'0' * 24}.sealed.1a2b3c4d.part"
+    part.touch()
+    (spool / GAP).touch()
+
+    await back_up(server, target, ring, "full")
+
+    assert read_spool(server.installation).gap is None
+    assert not part.exists()
+    (spool / GAP).touch()
+    await back_up(server, target, ring, "incremental")
+    assert read_spool(server.installation).gap is not None
+    (spool / GAP).unlink()
+
+
 async def test_one_backup_runs_at_a_time(
     server: Server, target: LocalFolder, ring: KeyRing
 ) -> None:
@@ -376,3 +424,27 @@ async def test_the_commands_make_list_and_prune(server: Server, tmp_path: Path) 
         "freed_bytes": 0,
         "is_dry_run": False,
     }
+
+
+async def test_the_command_deletes_a_broken_backup_and_none_that_another_builds_on(
+    server: Server, target: LocalFolder, ring: KeyRing, tmp_path: Path
+) -> None:
+    shell = Shell({"PATH": os.environ["PATH"], "VIRAL_HOME": str(server.home)}, tmp_path)
+    full = await back_up(server, target, ring)
+    above = await back_up(server, target, ring)
+
+    def delete(backup_id: str, typed: str) -> Answer:
+        return shell.viral("backup", "delete", backup_id, "--confirm", typed)
+
+    refused = await asyncio.to_thread(delete, full.id, full.id)
+    mistyped = await asyncio.to_thread(delete, above.id, full.id)
+    unknown = await asyncio.to_thread(delete, "..", "..")
+    assert f"{above.id} builds on {full.id}" in refused.err
+    assert 0 not in {refused.code, mistyped.code, unknown.code}
+    assert (await listed(server, target, ring)).backups == (full, above)
+
+    assert (await asyncio.to_thread(delete, above.id, above.id)).code == 0
+    next(path for path in stored_files(target) if path.name == "base.tar.sealed").unlink()
+    assert full.id in (await listed(server, target, ring)).broken
+    assert (await asyncio.to_thread(delete, full.id, full.id)).code == 0
+    assert stored_files(target) == []

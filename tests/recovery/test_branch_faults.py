@@ -17,9 +17,11 @@ from branching import databases, fresh_name, make
 from servers import Homes, as_admin, ask, processes_of
 
 from viral.errors import BadSetting, ServerError
+from viral.postgres.account import server_account
 from viral.postgres.branches.clone import clone_database
 from viral.postgres.branches.local import LocalBranches
 from viral.postgres.branches.registry import MAIN, Held, Registry, new_branch
+from viral.postgres.processes import server_processes
 from viral.servers import main_server, prepare_server, urls_of
 from viral.settings import Settings
 
@@ -34,6 +36,26 @@ branches = local_branches(Settings(home=Path(sys.argv[1])))
 asyncio.run(branches.create(
     sys.argv[2], parent=None, at=None, schema_only=False, expires_at=None, protected=False,
     advance=lambda *_: None,
+))
+"""
+
+
+RESTORE = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from viral import servers
+from viral.postgres.server import Server
+from viral.settings import Settings
+settings = Settings(home=Path(sys.argv[1]))
+
+async def restored(settings, *, home, at, backup_id, advance):
+    await Server(home=home, secrets=servers.main_server(settings).secrets).start()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+servers.restore_copy = restored
+branches = servers.local_branches(settings)
+asyncio.run(branches.bring_back(
+    sys.argv[2], at=None, backup_id=None, advance=lambda *_: None,
 ))
 """
 
@@ -75,11 +97,13 @@ async def enter(settings: Settings) -> None:
 
 
 @asynccontextmanager
-async def creating(settings: Settings, name: str) -> AsyncIterator[asyncio.subprocess.Process]:
+async def creating(
+    settings: Settings, name: str, script: str = CREATE
+) -> AsyncIterator[asyncio.subprocess.Process]:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",
-        CREATE,
+        script,
         str(settings.home),
         name,
         env={"PATH": os.environ["PATH"]},
@@ -127,6 +151,40 @@ async def test_what_a_killed_command_left_is_repaired_by_the_next(
     assert name not in {each.name for each in listed}
     assert await databases(settings) == before
     assert not await is_copying(settings)
+
+
+async def test_a_killed_restore_into_a_branch_leaves_no_server_behind(
+    settings: Settings, branches: LocalBranches
+) -> None:
+    name = fresh_name()
+    async with creating(settings, name, RESTORE) as process:
+        assert await process.wait() == -signal.SIGKILL
+    left = branches.registry.get(name)
+    assert left.home is not None
+    server = branches._servers.at(left.home)
+    assert (left.state, await server.is_answering()) == ("making", True)
+    state, data_dir = server.installation.state, server.data_dir
+    assert (await processes_of(server)).all
+
+    listed = await branches.list()
+
+    assert name not in {each.name for each in listed}
+    assert not left.home.exists()
+    assert not state.exists()
+    assert not (await server_processes(data_dir, account=server_account())).all
+
+
+async def test_a_folder_without_a_server_in_it_is_removed(branches: LocalBranches) -> None:
+    """A restore was killed before it had made more than that."""
+    made = new_branch(fresh_name(), parent_id=MAIN.id, kind="cluster")
+    home = branches.registry.home_of(made)
+    home.mkdir(parents=True)
+    with branches.registry.change() as contents:
+        contents.add(replace(made, home=home))
+
+    await branches.repair()
+
+    assert (branches.registry.read().find(made.id), home.exists()) == (None, False)
 
 
 async def test_an_interrupted_command_cleans_up_itself(

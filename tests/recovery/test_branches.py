@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -268,6 +268,48 @@ async def test_expired_branches_go_unless_something_holds_them(branches: LocalBr
     assert {each.id for each in deleted} == {expired.id, child.id}
     left = {each.id for each in await branches.list()}
     assert {parent.id, lasting.id, protected.id} <= left
+
+
+async def test_what_is_deleted_is_judged_as_it_is_by_then(
+    settings: Settings, branches: LocalBranches
+) -> None:
+    """Between the question and the deletion another command was at work."""
+    guarded, replaced, gone = [await make(branches) for _ in range(3)]
+    await branches.protect(guarded, is_protected=True)
+    restored = await make(branches)
+    with branches.registry.change() as contents:
+        kept = contents.replace_by(replaced, restored, former=f"{replaced.name}_before")
+    await branches.delete(gone)
+
+    with pytest.raises(BranchRefused, match="is protected"):
+        await branches.delete(guarded)
+    with pytest.raises(NotFound, match=gone.name):
+        await branches.delete(gone)
+    await branches.delete(replaced)
+
+    there = await databases(settings)
+    assert {guarded.database, kept.database} <= there
+    assert restored.database not in there
+    assert branches.registry.get(guarded.id).is_protected
+
+
+async def test_what_is_given_more_time_meanwhile_stays(
+    branches: LocalBranches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    soon = now() + timedelta(hours=1)
+    branch = await make(branches, expires_at=soon)
+    delete = LocalBranches.delete
+
+    async def slow(each: LocalBranches, found: Branch, **given: datetime) -> None:
+        with branches.registry.change() as contents:
+            contents.put(replace(branch, expires_at=None))
+        await delete(each, found, **given)
+
+    monkeypatch.setattr(LocalBranches, "delete", slow)
+
+    assert await delete_expired(branches, now=soon) == []
+
+    assert branches.registry.get(branch.id).state == "ready"
 
 
 async def test_addresses_lead_to_the_branch(settings: Settings, branches: LocalBranches) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from pasts import ROWS, History, execute, one, silent
@@ -14,13 +17,16 @@ from servers import Homes, ask
 from viral.database.encryption.keys import KeyFile
 from viral.database.engine import Database
 from viral.database.urls import parse_url
-from viral.errors import BackupBroken, RestoreRefused
+from viral.errors import AlreadyExists, BackupBroken, BackupError, RestoreRefused
 from viral.postgres.backup.catalogue import list_backups
 from viral.postgres.backup.recovery import read_archive
-from viral.postgres.backup.restore import remove_server, restore_cluster
+from viral.postgres.backup.restore import SPARE_BYTES, remove_server, restore_cluster
+from viral.postgres.backup.target import LocalFolder
 from viral.postgres.backup.wal import ship, switch, wal_folder
 from viral.postgres.bootstrap import bootstrap
+from viral.postgres.branches.registry import MAIN
 from viral.postgres.server import Server
+from viral.servers import local_branches
 
 pytest_plugins = ["servers", "pasts"]
 
@@ -108,6 +114,23 @@ async def test_a_backup_can_be_restored_as_it_was(history: History, homes: Homes
     await remove_server(server)
 
 
+async def test_a_backup_is_restored_into_a_branch(history: History) -> None:
+    branches = local_branches(history.settings)
+    catalogue = await list_backups(history.target, history.server.installation.id, history.ring)
+    backup = catalogue.physical[0]
+
+    restored = await branches.bring_back("rescue", at=None, backup_id=backup.id, advance=silent)
+
+    made = branches.registry.get("rescue")
+    assert (made.state, made.home, made.parent_id) == ("ready", restored.server.home, MAIN.id)
+    assert made.parent_at == (restored.recovered_to or backup.stopped_at)
+    assert await one(restored.server, "SELECT count(*) FROM kept") == 1000
+    with pytest.raises(AlreadyExists):
+        await branches.bring_back("rescue", at=None, backup_id=backup.id, advance=silent)
+    await branches.delete(made)
+    assert not restored.server.home.exists()
+
+
 async def test_no_server_is_restored_over_another(history: History, copy: Server) -> None:
     with pytest.raises(RestoreRefused, match="holds a server already"):
         await history.restore(copy.home, at=history.moment)
@@ -121,7 +144,8 @@ async def test_a_missing_segment_is_named_and_nothing_is_left(
     home = homes.new()
     server, identity = history.server, history.server.installation.id
     catalogue = await list_backups(history.target, identity, history.ring)
-    archive = await read_archive(history.target, identity, history.ring)
+    system = catalogue.physical[1].system_identifier
+    archive = await read_archive(history.target, identity, history.ring, system=system)
     after_backup = archive.names_from(catalogue.physical[1].stop_lsn, 1)
     next(after_backup)
     missing = next(after_backup)
@@ -129,12 +153,78 @@ async def test_a_missing_segment_is_named_and_nothing_is_left(
     await switch(server)
 
     with (
-        away(history.stored / "wal" / "00000001" / f"{missing}.sealed"),
+        away(history.stored / "wal" / system / "00000001" / f"{missing}.sealed"),
         # The server keeps the newest itself.
         away(server.data_dir / "pg_wal" / missing),
         pytest.raises(RestoreRefused, match=missing),
     ):
         await history.restore(home, at=datetime.now(UTC))
+
+    assert not home.exists()
+
+
+class ReadOnly(LocalFolder):
+    """A target whose quota is used up."""
+
+    async def write(self, name: str, chunks: AsyncIterator[bytes]) -> int:  # noqa: ARG002 - the target's
+        raise BackupError(f"{name} cannot be stored.")
+
+
+async def restored_from(target: LocalFolder, history: History, home: Path) -> Server:
+    restored = await restore_cluster(
+        history.server,
+        target,
+        history.ring,
+        home=home,
+        at=datetime.now(UTC),
+        prepare=lambda server: bootstrap(server.socket_url("viral_admin"), server.secrets),
+        advance=silent,
+    )
+    return restored.server
+
+
+async def test_wal_that_nobody_shipped_is_restored_from_the_spool_and_a_hole_in_it_is_told(
+    history: History, homes: Homes
+) -> None:
+    server, target = history.server, ReadOnly(Path(history.target.location))
+    await ship(server, history.target, history.ring)
+    segments = []
+    for name in ("spooled", "after"):
+        await execute(server, f"CREATE TABLE {name}()")
+        segments.append(await switch(server))
+    # A promotion after the moment, whose history nobody stored: its number is taken.
+    fork = server.installation.spool / "00000002.history"
+    fork.write_text("1\t0/1000000\tby hand\n")
+    later = datetime.now(UTC) + timedelta(hours=1)
+    os.utime(fork, (later.timestamp(), later.timestamp()))
+    spooled = server.installation.spool / segments[0]
+
+    # The server has used the file for a later segment.
+    with away(server.data_dir / "pg_wal" / segments[0]):
+        with away(spooled), pytest.raises(RestoreRefused, match=segments[0]):
+            await restored_from(target, history, homes.new())
+        copy = await restored_from(target, history, homes.new())
+
+    assert await one(copy, "SELECT to_regclass('spooled')") is not None
+    assert await one(copy, "SELECT to_regclass('after')") is not None
+    assert await one(copy, "SELECT timeline_id FROM pg_control_checkpoint()") == 3
+    await remove_server(copy)
+    fork.unlink()
+    await ship(server, history.target, history.ring)
+
+
+async def test_wal_counts_for_the_space_and_a_refusal_leaves_nothing(
+    history: History, homes: Homes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = homes.new()
+    catalogue = await list_backups(history.target, history.server.installation.id, history.ring)
+    newest = catalogue.physical[-1]
+    without_wal = sum(each.plain_bytes for each in catalogue.chain(newest))
+    without_wal += catalogue.chain(newest)[0].plain_bytes + SPARE_BYTES
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: SimpleNamespace(free=without_wal))
+
+    with pytest.raises(RestoreRefused, match="The restore needs"):
+        await history.restore(home)
 
     assert not home.exists()
 

@@ -72,8 +72,8 @@ def gone(backups: Sequence[Backup], *, keep: timedelta = WEEK, now: datetime = N
     return {backup.id for backup in plan.backups}
 
 
-def segment(number: int, *, timeline: int = 1) -> Stored:
-    return Stored(wal_object(ID, f"{timeline:08X}00000000{number:08X}"), 100, NOW)
+def segment(number: int, *, timeline: int = 1, system: str = "1", at: datetime = NOW) -> Stored:
+    return Stored(wal_object(ID, system, f"{timeline:08X}00000000{number:08X}"), 100, at)
 
 
 def test_the_newest_backup_before_the_window_stays_with_what_it_builds_on() -> None:
@@ -128,11 +128,25 @@ def test_wal_goes_up_to_the_start_of_the_oldest_kept_backup() -> None:
     # full-14 begins in segment 86.
     wal = [segment(number) for number in (70, 85, 86, 87)]
     wal += [segment(85, timeline=2), segment(86, timeline=2)]
-    history = Stored(wal_object(ID, "00000002.history"), 100, NOW)
+    history = Stored(wal_object(ID, "1", "00000002.history"), 100, NOW)
 
     plan = plan_pruning(Catalogue(MONTH), [*wal, history], keep=WEEK, now=NOW)
 
     assert plan.wal == (wal[0], wal[1], wal[4])
+
+
+def test_wal_of_a_data_folder_goes_with_its_own_backups_and_waits_for_the_first() -> None:
+    upgraded = replace(made("full-2", 2), system_identifier="2", start_lsn="0/5000028")
+    before, after = NOW - timedelta(days=20), NOW - timedelta(days=1)
+    wal = [segment(4, system="2"), segment(5, system="2"), segment(85), segment(86)]
+    wal += [segment(9, system="0", at=before), segment(9, system="3", at=after)]
+
+    plan = plan_pruning(Catalogue((*MONTH[:8], upgraded)), wal, keep=WEEK, now=NOW)
+    assert plan.wal == (wal[0], wal[2], wal[4])
+
+    # When the last backup of a data folder is gone, its WAL is, too.
+    plan = plan_pruning(Catalogue((upgraded,)), [segment(90, at=before)], keep=WEEK, now=NOW)
+    assert len(plan.wal) == 1
 
 
 def test_without_a_physical_backup_all_wal_stays() -> None:
@@ -146,7 +160,7 @@ async def target(tmp_path: Path) -> LocalFolder:
     target = LocalFolder(tmp_path / "backups")
     for backup in MONTH:
         await publish(target, ID, backup, RING)
-    await target.write(wal_object(ID, "000000010000000000000001"), one_chunk(b"wal"))
+    await target.write(wal_object(ID, "1", "000000010000000000000001"), one_chunk(b"wal"))
     await target.write(verified_name(ID, "inc-18"), one_chunk(b"{}"))
     return target
 

@@ -20,7 +20,7 @@ from viral.database.urls import ServerUrl, parse_url
 from viral.errors import BinariesMissing, ServerError, ViralError
 from viral.postgres.binaries import find_binaries
 from viral.postgres.bootstrap import bootstrap
-from viral.postgres.installation import load_or_create_installation
+from viral.postgres.installation import Installation, load_or_create_installation
 from viral.postgres.server import Server
 from viral.postgres.side_server import Inventory, compare
 from viral.postgres.upgrade import Move, _reason_in, find_move, upgrade
@@ -52,8 +52,10 @@ class Stopped(BaseException):
     """The end of a process, as far as its code can see it."""
 
 
-def stop_here(_installation: object) -> None:
-    raise Stopped
+def stop_between(installation: Installation) -> None:
+    """Stop where the data folder is gone and the new one is not there yet."""
+    if not installation.data_dir.exists():
+        raise Stopped
 
 
 def ignore(_step: str, _done: int, _total: int | None) -> None: ...
@@ -171,9 +173,10 @@ async def test_what_pg_upgrade_refuses_goes_by_dump_and_the_next_start_ends_the_
     move = found_move(home)
 
     # As if the machine had stopped between the two renames.
-    monkeypatch.setattr("viral.postgres.upgrade.finish_exchange", stop_here)
-    with pytest.raises(Stopped):
-        await upgrade(move, old.secrets, advance=ignore)
+    with monkeypatch.context() as patch:
+        patch.setattr("viral.postgres.data_folder.finish_exchange", stop_between)
+        with pytest.raises(Stopped):
+            await upgrade(move, old.secrets, advance=ignore)
 
     assert not old.data_dir.exists()
     server = server_in(home)

@@ -11,8 +11,11 @@ from pathlib import Path
 import pytest
 from servers import Homes, ask, server_in
 
+from viral.cli import recovery
 from viral.database.encryption.keys import KeyFile
-from viral.errors import BackupBroken, NotFound
+from viral.errors import BackupBroken, BackupError, NotFound
+from viral.postgres.account import server_account
+from viral.postgres.backup.claim import claimed
 from viral.postgres.backup.look import Sight, compare_sights
 from viral.postgres.backup.physical import create_backup
 from viral.postgres.backup.target import LocalFolder
@@ -20,7 +23,10 @@ from viral.postgres.backup.verify import Verifier, read_verified
 from viral.postgres.backup.wal import ship, switch
 from viral.postgres.backup.wal_status import read_wal_status
 from viral.postgres.bootstrap import admin_connection, bootstrap
+from viral.postgres.installation import load_or_create_installation, make_state_folder
 from viral.postgres.server import Server
+from viral.servers import main_server
+from viral.settings import Settings
 
 pytest_plugins = ["servers"]
 
@@ -105,7 +111,7 @@ async def test_a_whole_chain_is_whole(backups: Backups) -> None:
 async def test_a_flipped_bit_in_any_file_is_found_and_named(backups: Backups) -> None:
     # The first segment is older than the first backup: no restore needs it.
     unneeded = "000000010000000000000001.sealed"
-    files = [path for path in backups.folder.glob("*/*/*.sealed") if path.name != unneeded]
+    files = [path for path in backups.folder.rglob("*.sealed") if path.name != unneeded]
     assert len(files) >= 8
 
     for path in files:
@@ -133,7 +139,7 @@ async def test_a_truncated_file_a_swapped_and_a_missing_one_are_named(backups: B
 
 
 async def test_a_missing_segment_is_named(backups: Backups) -> None:
-    last, before = sorted(backups.folder.glob("wal/*/*.sealed"))[:-3:-1]
+    last, before = sorted(backups.folder.glob("wal/*/*/*.sealed"))[:-3:-1]
 
     with changed(before, None):
         verified = await backups.verifier.verify(None)
@@ -146,6 +152,25 @@ async def test_a_missing_segment_is_named(backups: Backups) -> None:
 async def test_a_backup_that_is_not_there_is_not_verified(backups: Backups) -> None:
     with pytest.raises(NotFound):
         await backups.verifier.verify("20200101T000000Z-full")
+
+
+async def test_what_a_killed_verification_left_goes_and_two_do_not_meet(homes: Homes) -> None:
+    settings = Settings(home=homes.new())
+    main_server(settings)
+    load_or_create_installation(settings.home)
+    left = load_or_create_installation(settings.home / "verifying")
+    make_state_folder(left, server_account())
+
+    with (
+        claimed(settings.home, "another", file_name="verifying.lock"),
+        pytest.raises(BackupError, match="in use: another"),
+    ):
+        await recovery._verify(settings, None, is_deep=True)
+    assert left.state.exists()
+
+    with pytest.raises(BackupError, match="no backup yet"):
+        await recovery._verify(settings, None, is_deep=True)
+    assert (left.home.exists(), left.state.exists()) == (False, False)
 
 
 async def test_a_deep_verification_restores_counts_and_keeps_its_figures(

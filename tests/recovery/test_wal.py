@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from viral.postgres.backup.wal import (
     wal_object,
 )
 from viral.postgres.configuration import GAP, MOST_WAITING, archive_command
+from viral.postgres.data_folder import system_of
 from viral.postgres.server import Server
 
 pytest_plugins = ["servers"]
@@ -44,7 +46,9 @@ class Archiving:
         return {each.name for each in listed}
 
     def name(self, segment: str) -> str:
-        return wal_object(self.server.installation.id, segment)
+        system = system_of(self.server.data_dir)
+        assert system is not None
+        return wal_object(self.server.installation.id, system, segment)
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +80,25 @@ async def test_what_was_committed_is_in_the_target_and_leaves_the_spool(
     pieces = unseal(archiving.target.read(name), archiving.ring, name=name)
     assert sum([len(piece) async for piece in pieces]) == SEGMENT_BYTES
     assert read_spool(archiving.server.installation).waiting == 0
+
+
+async def test_a_segment_of_another_data_folder_never_replaces_one_of_that_name(
+    archiving: Archiving,
+) -> None:
+    await write(archiving.server)
+    segment = await switch(archiving.server)
+    waiting = archiving.server.installation.spool / segment
+    ours = waiting.read_bytes()
+    await ship(archiving.server, archiving.target, archiving.ring)
+    # The identifier of an upgraded server, or of one begun anew, in its first page.
+    waiting.write_bytes(ours[:24] + (42).to_bytes(8, sys.byteorder) + ours[32:])
+    await ship(archiving.server, archiving.target, archiving.ring)
+
+    other = wal_object(archiving.server.installation.id, "42", segment)
+    assert {archiving.name(segment), other} <= await archiving.stored()
+    name = archiving.name(segment)
+    pieces = unseal(archiving.target.read(name), archiving.ring, name=name)
+    assert b"".join([piece async for piece in pieces]) == ours
 
 
 async def test_a_segment_archived_again_after_a_kill_is_no_error(archiving: Archiving) -> None:
@@ -173,6 +196,12 @@ def test_a_segment_is_dropped_when_the_spool_takes_none_and_too_many_wait(tmp_pa
         (status / f"{segment_name(1, number)}.ready").touch()
     assert subprocess.run(["/bin/sh", "-c", command], cwd=tmp_path, check=False).returncode == 0
     assert (spool / GAP).read_text().strip() == segment
+    os.utime(spool / GAP, (0, 0))
+    dropped = ["/bin/sh", "-c", _command(spool, segment_name(1, 8))]
+    assert subprocess.run(dropped, cwd=tmp_path, check=False).returncode == 0
+    # It names the first, and its time is that of the last.
+    assert (spool / GAP).read_text().strip() == segment
+    assert (spool / GAP).stat().st_mtime > 0
 
 
 def test_a_segment_is_archived_whole_and_never_replaced_by_another(tmp_path: Path) -> None:

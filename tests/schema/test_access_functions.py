@@ -25,7 +25,7 @@ from viral.features.users.invitations import invite
 from viral.features.users.members import add_member
 from viral.features.users.sessions import make_sign_in_link
 from viral.schema.functions import FUNCTIONS
-from viral.schema.security import APP, LOGINS, READONLY, SIGNIN, WORKER
+from viral.schema.security import APP, LOGINS, READONLY, SIGNIN, SYSTEM, WORKER
 
 ACCESS = [each for each in FUNCTIONS if each.name not in {"tenant_id", "make_partitions"}]
 
@@ -108,6 +108,25 @@ async def test_a40_no_role_of_people_reads_what_lets_them_in(
     await connection.close()
 
     assert [] == readable
+
+
+async def test_c08_not_even_the_system_reads_the_hash_of_a_password(
+    cluster: Cluster, module_database: str
+) -> None:
+    connection = await cluster.connect(SYSTEM, module_database)
+
+    outcomes = [
+        await _is_refused(connection, query)
+        for query in (
+            "SELECT count(password_hash) FROM users",
+            "SELECT u FROM users AS u",
+            "UPDATE users SET password_hash = NULL RETURNING password_hash",
+            "UPDATE users SET password_hash = NULL WHERE email = ''",
+        )
+    ]
+    await connection.close()
+
+    assert [True, True, True, False] == outcomes
 
 
 OVERREACH = [
@@ -340,8 +359,8 @@ NOTHING_FOUND = {
         "viral.my_sessions(NULL)",
         "viral.my_tenants(NULL)",
         "viral.invitation_of(NULL)",
-        "nullif(viral.open_session(NULL, sha256('a'), NULL), false)",
-        "nullif(viral.switch_session(NULL, sha256('a'), NULL), false)",
+        "viral.open_session(NULL, sha256('a'), NULL)",
+        "viral.switch_session(NULL, sha256('a'), NULL)",
         "nullif(viral.end_sessions(NULL), 0)",
     ],
     SIGNIN: [

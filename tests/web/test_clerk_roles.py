@@ -1,4 +1,4 @@
-"""Who is no admin any more at Clerk is none here, whichever way the news comes."""
+"""Who they are at Clerk, and in which role, decides here; an e-mail alone decides nothing."""
 
 from __future__ import annotations
 
@@ -104,3 +104,26 @@ async def test_while_clerk_is_gone_the_door_with_the_password_is_open(
 
     assert 200 == door.status_code
     assert api.status_code in {401, 502}
+
+
+async def test_who_invited_an_email_is_not_where_its_owner_at_clerk_lands(
+    site: ClerkSite,
+) -> None:
+    eve, owner = site.clerk.add_user("eve@example.com"), site.clerk.add_user("owner@example.com")
+    async with running(site.application, site.token(eve)) as program:
+        eves = (await program.get("/api/v1/tenant")).json()["id"]
+        made = await program.post("/api/v1/invitations", json={"email": "owner@example.com"})
+    async with browsing(site.application) as browser:
+        accepted = await browser.submit(
+            "/invitation",
+            {
+                "token": made.json()["link"].partition("token=")[2],
+                "name": "Owner",
+                "password": "the inviter knows this one",
+            },
+        )
+
+    owners = await site.get(site.token(owner, sid="sess_2"))
+
+    assert (accepted.status_code, owners.status_code) == (303, 200)
+    assert eves != owners.json()["id"]

@@ -9,7 +9,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from viral.database.engine import Database
-from web.conftest import Browser, browsing, link_for
+from viral.settings import Settings
+from web.conftest import Browser, browsing, link_for, serving
 
 
 async def test_a_link_signs_in_and_leads_home(
@@ -41,6 +42,23 @@ async def test_looking_at_a_link_changes_nothing(
         assert f'name="token" value="{link}"' in page.text
     assert await admin.scalar(text("SELECT opened_at FROM sessions")) is None
     assert (await stranger.submit("/sign-in", {"token": link})).status_code == 303
+
+
+async def test_c12_an_address_that_asks_too_often_spends_no_link(
+    settings: Settings, system: Database, alice: TestTenant, admin: AsyncConnection
+) -> None:
+    link = await link_for(system, alice)
+    async with serving(settings.model_copy(update={"address_requests": 1})) as application:
+        async with browsing(application) as other:
+            token = await other.form_token()
+            other.client.cookies.set("viral_session", "old")
+            assert (await other.get("/")).status_code == 200
+            refused = await other.submit("/sign-in", {"token": link}, token=token)
+        unopened = await admin.scalar(text("SELECT count(*) FROM sessions WHERE opened_at IS NULL"))
+        async with browsing(application) as browser:
+            opened = await browser.submit("/sign-in", {"token": link})
+
+    assert (429, 1, 303) == (refused.status_code, unopened, opened.status_code)
 
 
 async def test_a_link_works_once(

@@ -6,13 +6,15 @@ from uuid import UUID
 
 import pytest
 from factories import TestTenant
+from people import enter, sign_in_by_link
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from viral.database.engine import Database
 from viral.features.users.members import add_member
 from viral.schema.base import uuid7
-from web.conftest import Browser
+from viral.settings import Settings
+from web.conftest import Browser, browsing, serving
 from web.test_home import words
 
 
@@ -48,6 +50,27 @@ async def test_c09_switching_moves_the_session_under_a_new_token(
     alices.client.cookies.clear()
     replayed = await alices.get("/api/v1/tenant", Cookie=f"viral_session={before}")
     assert replayed.status_code == 401
+
+
+async def test_c12_switching_takes_one_turn_and_loses_no_session(
+    settings: Settings, app: Database, system: Database, alice: TestTenant, bob: TestTenant
+) -> None:
+    membership_id = await let_in(system, bob, alice.user_id)
+    someone = await sign_in_by_link(app, system, alice)
+    form = {"membership_id": str(membership_id)}
+    async with (
+        serving(settings.model_copy(update={"address_requests": 2})) as application,
+        browsing(application) as browser,
+    ):
+        token = await browser.form_token()
+        browser.client.cookies.set("viral_session", someone.token)
+        assert (await browser.get("/api/v1/tenant")).json()["slug"] == "alice"
+        switched = await browser.submit("/switch", form, token=token)
+        moved = str(switched.cookies["viral_session"])
+        refused = await browser.submit("/switch", form, token=token)
+
+    assert (303, 429) == (switched.status_code, refused.status_code)
+    assert (await enter(app, moved)).tenant_id == bob.id
 
 
 @pytest.mark.parametrize("whose", ["bobs", "nobodys", "ended"])

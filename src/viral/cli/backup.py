@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from viral.cli import logical
+from viral.cli.guard import require_name
 from viral.cli.output import err, out, print_json, print_table, progress_bar, size
 from viral.errors import BadInput
 from viral.settings import load_settings
@@ -126,6 +127,30 @@ def prune(
     )
 
 
+@group.command()
+def delete(
+    backup_id: Annotated[str, typer.Argument(metavar="ID", help="Of `viral backup list`.")],
+    confirm: Annotated[
+        str | None, typer.Option("--confirm", help="The id again, where nobody can type it.")
+    ] = None,
+) -> None:
+    """Delete one backup, a broken one too. Example: viral backup delete 20261123T031500Z-full.
+
+    It is refused while another backup builds on it. What is too old goes by viral backup prune.
+    """
+    settings = load_settings()
+    require_name(
+        settings,
+        backup_id,
+        confirm,
+        what="Deleting a backup",
+        thing="backup",
+        loss="what only it reaches cannot be restored any more",
+    )
+    freed_bytes = asyncio.run(_delete(settings, backup_id))
+    out.print(f"deleted: {backup_id}, {size(freed_bytes)}", markup=False)
+
+
 def fields_of(backup: Backup) -> dict[str, object]:
     """Give a backup as JSON shows it."""
     return {
@@ -210,3 +235,18 @@ async def _prune(settings: Settings, keep: timedelta, *, is_dry_run: bool) -> Pr
             is_dry_run=is_dry_run,
             advance=advance,
         )
+
+
+async def _delete(settings: Settings, backup_id: str) -> int:
+    from viral.postgres.backup.retention import delete_one
+    from viral.postgres.installation import load_or_create_installation
+    from viral.servers import backup_target, field_keys
+
+    installation = load_or_create_installation(settings.home)
+    return await delete_one(
+        installation.home,
+        installation.id,
+        backup_target(settings),
+        field_keys(settings),
+        backup_id,
+    )

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-import tempfile
 from dataclasses import asdict
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -137,23 +135,14 @@ def _facts(verified: Verified) -> dict[str, object]:
 async def _to_branch(
     settings: Settings, name: str, moment: datetime | None, backup_id: str | None
 ) -> dict[str, object]:
-    from viral.postgres.branches.provider import check_name
-    from viral.postgres.branches.registry import MAIN_ID, Registry, new_branch
-    from viral.servers import restore_copy
+    from viral.servers import local_branches
 
-    registry = Registry(settings.home)
-    draft = new_branch(check_name(name), parent_id=MAIN_ID, kind="cluster")
-    # A name that is taken is told before the work.
-    registry.read().add(draft)
-    home = registry.home_of(draft)
     with progress_bar("Restoring") as advance:
-        restored = await restore_copy(
-            settings, home=home, at=moment, backup_id=backup_id, advance=advance
+        restored = await local_branches(settings).bring_back(
+            name, at=moment, backup_id=backup_id, advance=advance
         )
-    at = moment or restored.recovered_to or restored.backup.stopped_at
-    branch = registry.add_cluster(name, home=home, at=at)
     return {
-        "branch": branch.name,
+        "branch": name,
         "from": restored.backup.id,
         "last commit": restored.recovered_to,
         "seconds": round(restored.duration_s, 1),
@@ -176,26 +165,38 @@ async def _in_place(
         loss=f"what came later leaves the server {name}; its data are kept beside it",
     )
     with progress_bar("Restoring") as advance:
-        kept, made = await restore_in_place(
-            settings, at=moment, backup_id=backup_id, advance=advance
+        done = await restore_in_place(settings, at=moment, backup_id=backup_id, advance=advance)
+    if done.backup is None:
+        err.print(
+            f"The restore is done; only the backup after it was not made: {done.problem}\n"
+            "Make it now: viral backup create --full",
+            markup=False,
         )
-    return {"former data": str(kept), "backup": made.id}
+    return {
+        "former data": str(done.kept) if done.kept else "none: they were lost",
+        "backup": done.backup.id if done.backup else "to be made",
+    }
 
 
 async def _verify(settings: Settings, backup_id: str | None, *, is_deep: bool) -> Verified:
+    from viral.postgres.backup.claim import claimed
     from viral.postgres.backup.verify import Verifier
+    from viral.postgres.branches.servers import Servers
     from viral.servers import backup_target, field_keys, main_server
 
-    with (
-        progress_bar("Verifying") as advance,
-        tempfile.TemporaryDirectory(prefix="verify-", dir=settings.home) as folder,
-    ):
+    server = main_server(settings)
+    with progress_bar("Verifying") as advance:
         verifier = Verifier(
-            main_server(settings),
+            server,
             backup_target(settings),
             field_keys(settings),
             clock=lambda: datetime.now(UTC),
             advance=advance,
         )
-        scratch = Path(folder) / "home" if is_deep else None
-        return await verifier.verify(backup_id, scratch=scratch)
+        if not is_deep:
+            return await verifier.verify(backup_id)
+        with claimed(settings.home, "verify --deep", file_name="verifying.lock"):
+            scratch = settings.home / "verifying"
+            # One that was stopped half-way left it, and maybe a server that runs.
+            await Servers(server).remove(scratch)
+            return await verifier.verify(backup_id, scratch=scratch)

@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import sys
-from contextlib import contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import IO, TYPE_CHECKING
@@ -18,7 +18,7 @@ from viral.cli.output import err
 from viral.errors import PortInUse, ServerError, ServerNotOurs
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
     from pathlib import Path
 
     from viral.postgres.pooler import Pooler
@@ -78,21 +78,33 @@ def only_one(settings: Settings) -> Iterator[None]:
 
 
 async def supervise(settings: Settings, greet: Callable[[], Awaitable[None]]) -> int:
-    """Run the children and the server until a signal; return the exit code."""
+    """Run the children, and keep the server up, until a signal; return the exit code."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            for name in CHILDREN:
-                tasks.create_task(_keep_child(settings, name, stop))
-            tasks.create_task(_keep_server(settings, stop))
-            if await _answers(settings.port, stop):
-                await greet()
-    finally:
-        await _stop_server(settings)
+    async with asyncio.TaskGroup() as tasks:
+        for name in CHILDREN:
+            tasks.create_task(_keep_child(settings, name, stop))
+        tasks.create_task(_keep_server(settings, stop))
+        if await _answers(settings.port, stop):
+            await greet()
     return 0
+
+
+@asynccontextmanager
+async def ending_server(settings: Settings) -> AsyncIterator[None]:
+    """Stop the embedded server after the block, unless another command uses it."""
+    from viral.servers import embedded_server, is_embedded
+
+    if not is_embedded(settings):
+        yield
+        return
+    server = embedded_server(settings)
+    async with server.used(ends_within_s=STOP_WITHIN_S):
+        yield
+    if await server.is_answering():
+        err.print("PostgreSQL is used by another command; it is stopped when that ends.")
 
 
 async def _keep_child(settings: Settings, name: str, stop: asyncio.Event) -> None:
@@ -170,19 +182,27 @@ async def _start_again(name: str, gone: Server | Pooler, stop: asyncio.Event) ->
     if stop.is_set():
         return
     err.print(f"{name} does not answer; starting it again ...")
+    start = asyncio.create_task(_started(gone))
+    stopping = asyncio.create_task(stop.wait())
     try:
-        await gone.start()
+        await asyncio.wait({start, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopping.cancel()
+        # On `stop` it may wait for another command, or for a long recovery.
+        start.cancel()
+    await asyncio.wait({start})
+    if start.cancelled():
+        return
+    try:
+        start.result()
     except ServerError as error:
         err.print(f"{name} is not back: {error.message}")
     else:
         err.print(f"{name} is back.")
 
 
-async def _stop_server(settings: Settings) -> None:
-    from viral.servers import embedded_server, is_embedded
-
-    if is_embedded(settings):
-        await embedded_server(settings).stop()
+async def _started(gone: Server | Pooler) -> None:
+    await gone.start()
 
 
 async def _answers(port: int, stop: asyncio.Event) -> bool:

@@ -78,20 +78,21 @@ def sign_in_address(settings: Settings, token: str) -> str:
 
 
 async def _up(settings: Settings) -> int:
-    from viral.cli.supervisor import find_running, only_one, supervise
+    from viral.cli.supervisor import ending_server, find_running, only_one, supervise
     from viral.servers import is_embedded, prepare_server
 
     if (running := find_running(settings.home)) is not None:
         await _tell_who_runs(settings, running)
         return 0
     with only_one(settings):
-        if is_embedded(settings):
-            out.print("Starting PostgreSQL ...")
-            for warning in await prepare_server(settings):
-                err.print(f"warning: {warning}")
-        await _migrate(settings)
-        await _first_start(settings)
-        return await supervise(settings, lambda: _greet(settings))
+        async with ending_server(settings):
+            if is_embedded(settings):
+                out.print("Starting PostgreSQL ...")
+                for warning in await prepare_server(settings):
+                    err.print(f"warning: {warning}")
+            await _migrate(settings)
+            await _first_start(settings)
+            return await supervise(settings, lambda: _greet(settings))
 
 
 async def _migrate(settings: Settings) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime  # noqa: TC003 - msgspec reads annotations at run time
 from hashlib import sha256
@@ -14,6 +15,7 @@ from viral.database.secrets import explained, locked, read_private, write_privat
 from viral.errors import BadSetting
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 FILE_NAME = "tombstones.json"
@@ -70,14 +72,34 @@ def put_tombstone(home: Path, tombstone: Tombstone) -> None:
         _write(path, [*others, tombstone])
 
 
-def remove_tombstone(home: Path, tenant_id: UUID) -> None:
-    """Let a tenant live again: nothing erases it at the next start."""
-    if not any(each.tenant_id == tenant_id for each in read_tombstones(home)):
-        return
+def renew_tombstone(home: Path, tombstone: Tombstone) -> bool:
+    """Replace the tombstone of the same tenant; False where the tenant may live again."""
     path = home / FILE_NAME
     with explained(path), locked(path.with_name(f"{FILE_NAME}.lock")):
-        others = [each for each in read_tombstones(home) if each.tenant_id != tenant_id]
-        _write(path, others)
+        there = read_tombstones(home)
+        others = [each for each in there if each.tenant_id != tombstone.tenant_id]
+        if len(others) == len(there):
+            return False
+        _write(path, [*others, tombstone])
+    return True
+
+
+@contextmanager
+def tombstone_removed(home: Path, tenant_id: UUID) -> Iterator[None]:
+    """Let a tenant live again: the block commits its rows, and its tombstone goes then.
+
+    Whoever sees the rows and wants to erase them again finds no tombstone any more: it is looked
+    for under the lock that the block holds.
+    """
+    if not any(each.tenant_id == tenant_id for each in read_tombstones(home)):
+        yield
+        return
+    path = home / FILE_NAME
+    with locked(path.with_name(f"{FILE_NAME}.lock")):
+        yield
+        with explained(path):
+            others = [each for each in read_tombstones(home) if each.tenant_id != tenant_id]
+            _write(path, others)
 
 
 def _write(path: Path, tombstones: list[Tombstone]) -> None:

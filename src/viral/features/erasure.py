@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -13,7 +15,13 @@ from sqlalchemy.exc import DBAPIError
 from viral.database.faults import connecting, sqlstate_of
 from viral.database.lock_patience import patiently
 from viral.database.owner import owner_connection
-from viral.database.tombstones import Tombstone, put_tombstone, read_tombstones, slug_hash
+from viral.database.tombstones import (
+    Tombstone,
+    put_tombstone,
+    read_tombstones,
+    renew_tombstone,
+    slug_hash,
+)
 from viral.errors import LockNotObtained, NotFound, SchemaError
 from viral.schema.security import APP, AUTH, OWNER, SYSTEM
 
@@ -152,13 +160,24 @@ async def apply_tombstones(migrator: ServerUrl, home: Path) -> list[UUID]:
     for tombstone in tombstones:
         rows: dict[str, int] = {}
         if tombstone.tenant_id in there:
-            rows = await _destroy(migrator, tombstone.tenant_id)
+            expect = partial(_expect_erased, home, tombstone)
+            with suppress(_LivesAgain):
+                rows = await _destroy(migrator, tombstone.tenant_id, before_commit=expect)
         if rows:
             erased.append(tombstone.tenant_id)
             _tell(tombstone.tenant_id, rows)
         if tombstone.state == "pending":
-            put_tombstone(home, replace(tombstone, state="done", rows=rows or tombstone.rows))
+            renew_tombstone(home, replace(tombstone, state="done", rows=rows or tombstone.rows))
     return erased
+
+
+class _LivesAgain(Exception):
+    """A restore of the tenant's export took its tombstone away meanwhile."""
+
+
+def _expect_erased(home: Path, tombstone: Tombstone, _rows: dict[str, int]) -> None:
+    if not renew_tombstone(home, tombstone):
+        raise _LivesAgain
 
 
 async def _those_there(migrator: ServerUrl, ids: Sequence[UUID]) -> set[UUID]:

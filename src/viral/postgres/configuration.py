@@ -73,11 +73,12 @@ def archive_command(spool: Path) -> str:
     PostgreSQL runs it in the data folder, as often as it fails, and keeps the segment meanwhile.
     So that this never fills the app's disk, a segment is dropped when too many wait: in the spool,
     because nobody ships them, or in pg_wal, because the spool takes none. The file `gap` names the
-    first one dropped.
+    first one dropped, and its time is that of the last one.
     """
     folder = str(spool).replace("%", "%%")
     segments = f'"$d"/{"?" * 24}'
-    drop = f'{{ [ -s "$d/{GAP}" ] || echo "%f" > "$d/{GAP}"; rm -f "$d/.%f"; true; }}'
+    mark = f'[ -s "$d/{GAP}" ] || echo "%f" > "$d/{GAP}"; touch "$d/{GAP}"'
+    drop = f'{{ {mark}; rm -f "$d/.%f"; true; }}'
     return "; ".join(
         (
             f'd="{folder}"',

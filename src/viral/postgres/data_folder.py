@@ -6,13 +6,15 @@ import errno
 import os
 import secrets
 import shutil
-from contextlib import contextmanager
+import struct
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from viral.database.secrets import sync_folder, write_private
 from viral.errors import ServerError
 from viral.postgres.account import run_program
 from viral.postgres.configuration import ACCESS_RULES, INCLUDE, SETTINGS_FILE, server_settings
+from viral.postgres.installation import FILE_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,14 +30,17 @@ FIRST_WITH_BUILTIN_LOCALE = 17
 FIRST_WITH_CHECKSUMS = 18
 PASSWORD_FILE = ".password"  # noqa: S105 - the name of a file
 UNFINISHED = "data.new"
-# Whole, and about to take the place of a data folder of an older version.
+# Whole, and about to take the place of the data folder: an upgraded or a restored one.
 UPGRADED = "data.upgraded"
 
 
 async def make_data_folder(
     installation: Installation, *, binaries: Binaries, account: Account, admin_password: str
 ) -> None:
-    """Make the data folder if there is none; what an interrupted attempt left is thrown away."""
+    """Make the data folder if there never was one; what an interrupted attempt left goes.
+
+    Raises ServerError where it was there once: an empty database would take the place of the data.
+    """
     data_dir = installation.data_dir
     with explained(data_dir):
         for leftover in installation.state.glob(f"{PASSWORD_FILE}-*"):
@@ -43,10 +48,11 @@ async def make_data_folder(
         for leftover in installation.state.glob(f"{UNFINISHED}-*"):
             # An initdb whose starter was killed may still write there, for as long as it can.
             shutil.rmtree(leftover, ignore_errors=True)
-        finish_exchange(installation)
+        settle_exchange(installation)
         if data_dir.exists():
             _check_version(data_dir, binaries)
             return
+        _refuse_loss(installation)
         unfinished = installation.state / f"{UNFINISHED}-{secrets.token_hex(4)}"
         unfinished.mkdir(mode=0o700)
         os.chown(unfinished, account.uid, account.gid)
@@ -56,12 +62,41 @@ async def make_data_folder(
         sync_folder(installation.state)
 
 
+def exchange(installation: Installation, coming: Path, *, kept: Path) -> None:
+    """Put another folder in the place of the data folder, which is kept if it is still there.
+
+    To be called under the lock. Killed in it, the former data stay, or the next start ends it.
+    """
+    settle_exchange(installation)
+    coming.rename(installation.state / UPGRADED)
+    sync_folder(installation.state)
+    with suppress(FileNotFoundError):
+        installation.data_dir.rename(kept)
+    finish_exchange(installation)
+
+
 def finish_exchange(installation: Installation) -> None:
-    """Put an upgraded folder in its place, where a killed upgrade had no time to."""
+    """Put the coming folder in its place, where who was killed had no time to."""
     upgraded = installation.state / UPGRADED
     if upgraded.exists() and not installation.data_dir.exists():
         upgraded.rename(installation.data_dir)
         sync_folder(installation.state)
+
+
+def settle_exchange(installation: Installation) -> None:
+    """Finish an exchange, or throw the coming folder away; to be called under the lock."""
+    finish_exchange(installation)
+    if installation.data_dir.exists():
+        shutil.rmtree(installation.state / UPGRADED, ignore_errors=True)
+
+
+def system_of(data_dir: Path) -> str | None:
+    """Read the system identifier, by which PostgreSQL tells servers apart (pg_control.h)."""
+    try:
+        head = (data_dir / "global" / "pg_control").read_bytes()
+        return str(struct.unpack_from("=Q", head)[0])
+    except (OSError, struct.error):
+        return None
 
 
 def furnish(data_dir: Path, *, owner: tuple[int, int]) -> None:
@@ -182,6 +217,18 @@ def _hint_for(reason: str, folder: Path) -> str:
     if os.strerror(errno.EACCES) in reason or os.strerror(errno.EROFS) in reason:
         return f"Let this user write to {folder.parent}, or set VIRAL_HOME to another folder."
     return f"See what is wrong with {folder.parent}, then start again."
+
+
+def _refuse_loss(installation: Installation) -> None:
+    """Tell a server that was never started, and has no port, from one whose data are gone."""
+    if installation.port is None:
+        return
+    raise ServerError(
+        f"The data folder {installation.data_dir} is gone: it was there when this server started"
+        " last.",
+        hint="Restore it: `viral backup restore --in-place`. To begin anew with an empty database,"
+        f" remove {installation.home / FILE_NAME}.",
+    )
 
 
 def _check_version(data_dir: Path, binaries: Binaries) -> None:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from viral.database.secrets import sync_folder
 from viral.database.urls import ServerUrl
 from viral.errors import ServerError, ServerNotOurs, ServerUnreachable
 from viral.postgres.account import Account, run_program, server_account
 from viral.postgres.binaries import Binaries, find_binaries, reachable_binaries
 from viral.postgres.data_folder import (
     clear_stale_files,
+    exchange,
     explained,
     make_data_folder,
     write_configuration,
@@ -31,9 +32,10 @@ from viral.postgres.ports import HOST, free_port, is_free, port_in_use
 from viral.postgres.probe import probe
 from viral.postgres.processes import server_processes, stop_server
 from viral.postgres.server_log import LogMark, mark_log
+from viral.postgres.use import Use, let_go_with_last, using
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
     from datetime import datetime
     from pathlib import Path
 
@@ -168,8 +170,11 @@ class Server:
             since=answer.facts.since,
         )
 
-    async def start(self) -> Address:
-        """Start the server, or join the one that runs; make its data folder the first time."""
+    async def start(self, *, stays: bool = True) -> Address:
+        """Start the server, or join the one that runs; make its data folder the first time.
+
+        One that does not stay, and was not running, is stopped by the last who uses it.
+        """
         binaries = await asyncio.to_thread(find_binaries, self._bindir)
         account = await asyncio.to_thread(server_account)
         with explained(self._home):
@@ -177,7 +182,46 @@ class Server:
             make_state_folder(installation, account)
             async with locked(installation):
                 make_server_folders(installation, account)
-                return await self._start(account, binaries)
+                if stays:
+                    let_go_with_last(installation, goes=False)
+                return await self._start(account, binaries, stays=stays)
+
+    @asynccontextmanager
+    async def used(self, *, ends_within_s: float | None = None) -> AsyncIterator[None]:
+        """Use the server, which runs or is started within the block with `stays=False`.
+
+        With a limit it goes even if it was to stay, unless somebody else uses it; who waits longer
+        than that for the server's lock raises ServerError.
+        """
+        account = await asyncio.to_thread(server_account)
+        with explained(self._home):
+            installation = load_or_create_installation(self._home)
+            make_state_folder(installation, account)
+        async with using(installation) as use:
+            try:
+                yield
+            finally:
+                await self._leave(use, account, ends_within_s)
+
+    async def _leave(self, use: Use, account: Account, ends_within_s: float | None) -> None:
+        installation = load_installation(self._home)
+        if installation is None or not installation.state.is_dir():
+            return
+        if ends_within_s is None and not use.may_end_it():
+            return
+        async with AsyncExitStack() as stack:
+            try:
+                async with asyncio.timeout(ends_within_s):
+                    await stack.enter_async_context(locked(installation))
+            except TimeoutError as error:
+                raise ServerError(
+                    "Another command is at work on the server: it was not stopped.",
+                    hint="Stop it when that has ended: `viral server stop`.",
+                ) from error
+            if ends_within_s is not None:
+                let_go_with_last(installation, goes=True)
+            if use.is_last():
+                await _stop(installation, account)
 
     async def stop(self) -> None:
         """Stop the server and wait until it is gone; nothing happens where none runs."""
@@ -189,24 +233,27 @@ class Server:
             async with locked(installation):
                 await _stop(installation, account)
 
-    async def replace_data(self, data_dir: Path, *, kept_as: str) -> Path:
+    async def replace_data(self, data_dir: Path, *, kept_as: str) -> Path | None:
         """Stop the server and put another data folder in place; return where its own is kept.
 
-        It is not started: who supervises it waits for the lock, and then starts it.
+        None where it had none any more. It is not started: who supervises it waits for the lock,
+        and then starts it.
         """
         installation = self._installation()
         kept = installation.state / kept_as
         account = await asyncio.to_thread(server_account)
         with explained(installation.state):
+            make_state_folder(installation, account)
             async with locked(installation):
                 await _stop(installation, account)
-                _exchange(installation, data_dir, kept)
-        return kept
+                exchange(installation, data_dir, kept=kept)
+        return kept if kept.exists() else None
 
-    async def _start(self, account: Account, binaries: Binaries) -> Address:
+    async def _start(self, account: Account, binaries: Binaries, *, stays: bool) -> Address:
         installation = self._installation()
         if await self._joins(installation, account):
             return self._checked_address(installation)
+        let_go_with_last(installation, goes=not stays)
         if account.is_separate:
             binaries = await reachable_binaries(binaries, account)
         await make_data_folder(
@@ -310,27 +357,29 @@ class Server:
 
 async def _launch(installation: Installation, *, binaries: Binaries, account: Account) -> None:
     """Start the server and wait a moment; whether it came up is for the caller to find out."""
-    await run_program(
-        account,
-        binaries.program("pg_ctl"),
-        f"--pgdata={installation.data_dir}",
-        f"--log={installation.log_file}",
-        "--wait",
-        f"--timeout={PG_CTL_WAIT_S}",
-        "start",
-        timeout_s=PG_CTL_WAIT_S + SILENCE_TIMEOUT_S,
+    launch = asyncio.ensure_future(
+        run_program(
+            account,
+            binaries.program("pg_ctl"),
+            f"--pgdata={installation.data_dir}",
+            f"--log={installation.log_file}",
+            "--wait",
+            f"--timeout={PG_CTL_WAIT_S}",
+            "start",
+            timeout_s=PG_CTL_WAIT_S + SILENCE_TIMEOUT_S,
+        )
     )
+    try:
+        await asyncio.shield(launch)
+    except asyncio.CancelledError:
+        # Whoever stops the server now has to find what was started.
+        await launch
+        raise
 
 
 async def _stop(installation: Installation, account: Account) -> None:
     while (processes := await server_processes(installation.data_dir, account=account)).all:
         await stop_server(processes, account=account, timeout_s=STOP_TIMEOUT_S)
-
-
-def _exchange(installation: Installation, data_dir: Path, kept: Path) -> None:
-    installation.data_dir.rename(kept)
-    data_dir.rename(installation.data_dir)
-    sync_folder(installation.state)
 
 
 def _start_failed(log: LogMark) -> ServerError:

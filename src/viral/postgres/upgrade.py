@@ -12,17 +12,18 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from viral.database.secrets import sync_folder, write_private
+from viral.database.secrets import write_private
 from viral.errors import BinariesMissing, ServerError
 from viral.postgres.account import ROOT_STATE, Account, run_program, server_account
 from viral.postgres.binaries import DEBIAN, WHEEL, find_binaries, reachable_binaries
 from viral.postgres.bootstrap import bootstrap
 from viral.postgres.data_folder import (
-    UPGRADED,
+    exchange,
     explained,
     finish_exchange,
     furnish,
     initialize,
+    settle_exchange,
     version_of,
 )
 from viral.postgres.installation import (
@@ -250,11 +251,7 @@ class _Upgrade:
         installation = self._move.installation
         kept = _free_name(installation.state / f"data.{self._move.old.major}")
         os.sync()
-        self._new_dir.rename(installation.state / UPGRADED)
-        sync_folder(installation.state)
-        # Killed from here on, the next start or upgrade ends the exchange.
-        installation.data_dir.rename(kept)
-        finish_exchange(installation)
+        exchange(installation, self._new_dir, kept=kept)
         shutil.rmtree(self._workspace)
         return kept
 
@@ -278,8 +275,9 @@ async def _stop_all(installation: Installation, account: Account) -> None:
 
 
 def _sweep(installation: Installation) -> None:
-    for name in (WORKSPACE, UPGRADED):
-        shutil.rmtree(installation.state / name, ignore_errors=True)
+    # A folder that is about to take a missing one's place is the data, and no leftover.
+    settle_exchange(installation)
+    shutil.rmtree(installation.state / WORKSPACE, ignore_errors=True)
 
 
 def _check_space(move: Move) -> None:

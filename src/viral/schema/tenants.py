@@ -127,7 +127,8 @@ class User(Identified, Updated, Base):
     email: Mapped[str]
     name: Mapped[str | None]
     image_url: Mapped[str | None]
-    password_hash: Mapped[str | None]
+    # Written, and never read but by the functions of signing in: the roles of the ORM may not.
+    password_hash: Mapped[str | None] = mapped_column(deferred=True, deferred_raiseload=True)
     tenant_id: Mapped[UUID | None] = mapped_column(
         ForeignKey("tenants.id", ondelete="SET NULL"),
         comment="The tenant this person opens first.",
@@ -158,7 +159,23 @@ class User(Identified, Updated, Base):
             for role in (APP, READONLY)
         ),
         Grant(AUTH, "SELECT", "INSERT", "UPDATE", "DELETE"),
-        Grant(SYSTEM, "SELECT", "INSERT", "UPDATE"),
+        Grant(
+            SYSTEM,
+            "SELECT",
+            columns=(
+                "id",
+                "clerk_id",
+                "email",
+                "name",
+                "image_url",
+                "tenant_id",
+                "is_operator",
+                "last_login_at",
+                "created_at",
+                "updated_at",
+            ),
+        ),
+        Grant(SYSTEM, "INSERT", "UPDATE"),
     )
 
 
@@ -394,6 +411,7 @@ class WebhookEvent(Identified, Base):
     __table_args__ = (
         UniqueConstraint("provider", "event_id"),
         Index(None, "tenant_id"),
+        Index("ix_webhook_events_subject", "provider", text("(payload ->> 'subject')")),
         system_only(),
         Grant(SYSTEM, "SELECT", "INSERT", "UPDATE"),
     )

@@ -10,7 +10,7 @@ from litestar.template.base import csrf_token
 
 from viral.errors import LinkUsed, PasswordRefused, SignInRefused
 from viral.features.users.invitations import Offer, accept_as, accept_as_new, offer_of
-from viral.features.users.sign_in import SignedIn
+from viral.features.users.sessions import SignedIn
 from viral.runtime import Runtime
 from viral.web.dashboard.rendering import render
 from viral.web.dashboard.views import InvitationPage, Page

@@ -7,17 +7,17 @@ from litestar.params import FromQuery, URLEncodedBody
 from litestar.response import Redirect
 from litestar.template.base import csrf_token
 
-from viral.errors import LinkUsed, NotSignedIn, SignInRefused
+from viral.errors import LinkUsed, SignInRefused
 from viral.features.audit import Action, note
 from viral.features.users import sign_in as features
 from viral.features.users.sessions import (
     SESSION_LIFETIME,
+    SignedIn,
     end_all_sessions,
     end_session,
-    identify,
     open_session,
 )
-from viral.features.users.sign_in import Door, SignedIn
+from viral.features.users.sign_in import Door
 from viral.runtime import Runtime
 from viral.web.dashboard.rendering import render
 from viral.web.dashboard.views import Page, SignInPage
@@ -57,15 +57,11 @@ async def sign_in(
     request: WebRequest, runtime: Wired, data: URLEncodedBody[SignInForm]
 ) -> Response[str]:
     """Spend a link and begin a session of this browser."""
-    site: Site = request.app.state.site
     try:
         async with runtime.app.session_without_tenant() as session:
-            token = await open_session(session, data.token)
-            someone = await identify(session, token, caller=caller_of(request), limits=site.limits)
-    except (LinkUsed, NotSignedIn):
-        # Who is no member any more is told the same.
+            opened = await open_session(session, data.token)
+    except LinkUsed:
         return door_page(request, runtime, SignInPage("spent"), status=LinkUsed.status)
-    opened = SignedIn(token, someone.user_id, someone.tenant_id)
     return await let_in(request, runtime, opened, "signed in", method="link")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -13,11 +14,12 @@ from viral.errors import ViralError
 from viral.postgres.backup.catalogue import list_backups
 from viral.postgres.backup.physical import create_backup
 from viral.postgres.backup.retention import prune
-from viral.postgres.backup.wal import close_gap, read_spool, ship
+from viral.postgres.backup.wal import read_spool, ship
+from viral.postgres.data_folder import system_of
 from viral.servers import backup_target, field_keys, is_embedded, main_server
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
 
     from viral.postgres.backup.catalogue import Backup
     from viral.postgres.backup.wal import Spool
@@ -59,21 +61,35 @@ async def keep_backups(settings: Settings, stop: asyncio.Event) -> None:
     """Ship WAL and make backups until `stop` is set; what fails is told and tried again."""
     if not is_backed_up(settings):
         return
-    clock = asyncio.get_running_loop().time
-    look_at = clock() + FIRST_AFTER_S
+    # A backup may take hours: WAL that nobody ships meanwhile would be dropped.
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(_repeat(stop, partial(_ship, settings), every_s=SHIP_EVERY_S))
+        if not await _is_set(stop, within_s=FIRST_AFTER_S):
+            await _repeat(stop, partial(_until, stop, settings), every_s=LOOK_EVERY_S)
+
+
+async def _repeat(
+    stop: asyncio.Event, work: Callable[[], Coroutine[None, None, None]], *, every_s: float
+) -> None:
     while not stop.is_set():
         try:
-            await ship(main_server(settings), backup_target(settings), field_keys(settings))
-            if clock() >= look_at:
-                look_at = clock() + LOOK_EVERY_S
-                await _until(stop, _back_up(settings))
+            await work()
         except ViralError as error:
             log.warning("backup.failed", code=error.code, reason=error.message)
         except OSError as error:
             log.warning("backup.failed", reason=error.strerror, file=error.filename)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(SHIP_EVERY_S):
-                await stop.wait()
+        await _is_set(stop, within_s=every_s)
+
+
+async def _is_set(stop: asyncio.Event, *, within_s: float) -> bool:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(within_s):
+            await stop.wait()
+    return stop.is_set()
+
+
+async def _ship(settings: Settings) -> None:
+    await ship(main_server(settings), backup_target(settings), field_keys(settings))
 
 
 async def _back_up(settings: Settings) -> None:
@@ -81,7 +97,10 @@ async def _back_up(settings: Settings) -> None:
     server, target, ring = main_server(settings), backup_target(settings), field_keys(settings)
     installation = server.installation
     now = datetime.now(UTC)
-    backups = (await list_backups(target, installation.id, ring)).physical
+    catalogue = await list_backups(target, installation.id, ring)
+    # An upgraded server is another system: no former backup reaches its moments.
+    system = system_of(installation.data_dir)
+    backups = [each for each in catalogue.physical if each.system_identifier == system]
     is_full = is_due(backups, read_spool(installation), now=now)
     if not is_full and not is_incremental_due(backups, now=now):
         return
@@ -90,8 +109,6 @@ async def _back_up(settings: Settings) -> None:
         server, target, ring, kind="full" if is_full else None, advance=lambda *_: None
     )
     log.info("backup.made", backup_id=made.id, stored_bytes=made.stored_bytes)
-    if made.kind == "full":
-        close_gap(installation, before=made.started_at)
     await prune(
         installation.home,
         installation.id,
@@ -104,9 +121,9 @@ async def _back_up(settings: Settings) -> None:
     )
 
 
-async def _until(stop: asyncio.Event, work: Coroutine[None, None, None]) -> None:
-    """Do a piece of work, and break it off when the worker ends: what it left is swept later."""
-    task = asyncio.create_task(work)
+async def _until(stop: asyncio.Event, settings: Settings) -> None:
+    """Back up, and break it off when the worker ends: what it left is swept later."""
+    task = asyncio.create_task(_back_up(settings))
     waiting = asyncio.create_task(stop.wait())
     await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()

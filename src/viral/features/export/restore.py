@@ -18,7 +18,7 @@ from viral.database.faults import connecting, sqlstate_of
 from viral.database.owner import owner_connection
 from viral.database.partitions import make_month
 from viral.database.tenancy import context_token, token_hash
-from viral.database.tombstones import remove_tombstone
+from viral.database.tombstones import tombstone_removed
 from viral.errors import AlreadyExists, BadFile
 from viral.features.audit import note
 from viral.features.export.parts import PERSON, Part, travelling
@@ -98,7 +98,7 @@ async def restore_tenant(
                 for month in contents.months:
                     await make_month(connection, part.name, _first_day(month))
             names = [part.name for _, part in parts]
-            async with rls_suspended(connection, *names), connection.begin():
+            async with rls_suspended(connection, *names), connection.begin() as transaction:
                 await connection.execute(text("SET LOCAL statement_timeout = 0"))
                 restoring = _Restoring(connection, archive, manifest.tenant_id, slug, advance)
                 await restoring.refuse_taken()
@@ -106,7 +106,8 @@ async def restore_tenant(
                     await restoring.store(contents, part)
                 await restoring.let_in(secrets)
                 await restoring.tell()
-    remove_tombstone(home, manifest.tenant_id)
+                with tombstone_removed(home, manifest.tenant_id):
+                    await transaction.commit()
     return Restored(manifest.tenant_id, slug, {each.name: each.rows for each in manifest.tables})
 
 

@@ -13,7 +13,7 @@ from sqlalchemy.orm import load_only
 from viral.database.tenancy import token_hash
 from viral.errors import LinkUsed, NotAllowed, NotFound
 from viral.features.users.passwords import refuse_weak
-from viral.features.users.sign_in import SignedIn, begin_session, check_password
+from viral.features.users.sign_in import begin_session, check_password
 from viral.schema.base import uuid7
 from viral.schema.tenants import Invitation
 from viral.schema.vocabulary import email_of
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from viral.features.limits import Caller
-    from viral.features.users.sessions import Identity
+    from viral.features.users.sessions import Identity, SignedIn
     from viral.features.users.sign_in import Door
     from viral.schema.vocabulary import Role
 

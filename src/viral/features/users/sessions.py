@@ -53,6 +53,15 @@ class Identity:
         return self.role == "ADMIN" and "admin" in self.scopes
 
 
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """A new session: its token, and whose it is where."""
+
+    token: str
+    user_id: UUID
+    tenant_id: UUID
+
+
 async def make_sign_in_link(
     session: AsyncSession, *, tenant_id: UUID, user_id: UUID, now: datetime
 ) -> str:
@@ -70,15 +79,14 @@ async def make_sign_in_link(
     return token
 
 
-async def open_session(session: AsyncSession, link: str) -> str:
-    """Spend a link and return the session's token; LinkUsed the second time."""
+async def open_session(session: AsyncSession, link: str) -> SignedIn:
+    """Spend a link and return its session; LinkUsed the second time, and for who has left."""
     token = random.token_urlsafe(32)
-    is_open = await session.scalar(
-        select(func.viral.open_session(token_hash(link), token_hash(token), SESSION_LIFETIME))
-    )
-    if not is_open:
+    opened = func.viral.open_session(token_hash(link), token_hash(token), SESSION_LIFETIME)
+    row = (await session.execute(select("*").select_from(opened))).one_or_none()
+    if row is None:
         raise LinkUsed("This sign-in link is spent or too old.")
-    return token
+    return SignedIn(token, row.user_id, row.tenant_id)
 
 
 async def identify(
@@ -136,15 +144,14 @@ async def end_all_sessions(session: AsyncSession, credential: bytes) -> int:
     return int(ended or 0)
 
 
-async def switch_tenant(session: AsyncSession, token: str, membership_id: UUID) -> str:
-    """Move a session to another tenant of its person and return its new token."""
+async def switch_tenant(session: AsyncSession, token: str, membership_id: UUID) -> SignedIn:
+    """Move a session to another tenant of its person, under a new token."""
     fresh = random.token_urlsafe(32)
-    is_moved = await session.scalar(
-        select(func.viral.switch_session(token_hash(token), token_hash(fresh), membership_id))
-    )
-    if not is_moved:
+    moved = func.viral.switch_session(token_hash(token), token_hash(fresh), membership_id)
+    row = (await session.execute(select("*").select_from(moved))).one_or_none()
+    if row is None:
         raise NotFound("You are no member of such a tenant.")
-    return fresh
+    return SignedIn(fresh, row.user_id, row.tenant_id)
 
 
 @dataclass(frozen=True, slots=True)

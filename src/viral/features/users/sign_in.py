@@ -13,7 +13,7 @@ from viral.database.tenancy import token_hash
 from viral.errors import NotSignedIn, SignInRefused
 from viral.features.limits import Attempts, hidden, limit_attempts
 from viral.features.users.passwords import refuse_weak
-from viral.features.users.sessions import SESSION_LIFETIME
+from viral.features.users.sessions import SESSION_LIFETIME, SignedIn
 from viral.schema.base import uuid7
 from viral.schema.vocabulary import LONGEST_EMAIL
 
@@ -37,15 +37,6 @@ class Door:
     signin: Database
     passwords: Passwords
     pepper: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class SignedIn:
-    """A new session: its token, and whose it is where."""
-
-    token: str
-    user_id: UUID
-    tenant_id: UUID
 
 
 async def sign_in(door: Door, *, email: str, password: str, caller: Caller) -> SignedIn:

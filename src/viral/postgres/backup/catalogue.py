@@ -4,7 +4,7 @@
 <installation>/backups/<backup>/backup_manifest.sealed   what the next incremental builds on
 <installation>/backups/<backup>/dump.sealed              a logical backup
 <installation>/backups/<backup>/manifest.json            written last: without it, no backup
-<installation>/wal/<timeline>/<segment>.sealed           the archive
+<installation>/wal/<system>/<timeline>/<segment>.sealed  the archive of a data folder
 <installation>/verified/<backup>.json                    what the last verification found
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -11,11 +12,24 @@ from viral.postgres.backup.restore import remove_server
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from viral.postgres.backup.catalogue import Backup
     from viral.postgres.backup.restore import Restored
     from viral.postgres.server import Server
 
 
-async def take_over(server: Server, restored: Restored) -> Path:
+@dataclass(frozen=True, slots=True)
+class SetBack:
+    """A server that was set back: where its former data are, and the backup made after it.
+
+    There are no former data where they were lost. `problem` says why there is no backup yet.
+    """
+
+    kept: Path | None
+    backup: Backup | None
+    problem: str = ""
+
+
+async def take_over(server: Server, restored: Restored) -> Path | None:
     """Put the copy's data in place of the server's; return where those are kept. It is stopped."""
     copy = restored.server
     await copy.stop()

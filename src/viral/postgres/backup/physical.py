@@ -31,6 +31,8 @@ from viral.postgres.backup.claim import claimed
 from viral.postgres.backup.sealing import seal, unseal
 from viral.postgres.backup.tar_member import TarMember
 from viral.postgres.backup.target import one_chunk
+from viral.postgres.backup.wal import close_gap, sweep_wal
+from viral.postgres.backup.wal_kept import wal_kept
 from viral.postgres.binaries import find_binaries
 from viral.postgres.bootstrap import DATABASE
 
@@ -113,14 +115,13 @@ async def create_backup(
     url = server.socket_url(ROLE, DATABASE)
     with claimed(installation.home, "viral backup create"):
         await sweep(target, installation.id)
+        await sweep_wal(installation, target)
         catalogue = await list_backups(target, installation.id, ring)
-        async with _session(url) as connection:
+        async with _session(url) as connection, wal_kept(server):
             facts = await _facts(connection)
             parent = _parent(catalogue, facts, kind)
             made: Kind = "incremental" if parent else "full"
-            while (backup_id := new_id(facts.now, made)) in catalogue:
-                await asyncio.sleep(NEXT_ID_POLL_S)
-                facts = await _facts(connection)
+            backup_id, facts = await _named(connection, catalogue, made)
             await connection.execute(_SLOT, f"viral_backup_{backup_id[:8]}_{backup_id[9:15]}")
             sealed = SealedFiles(target, backup_folder(installation.id, backup_id), ring.primary)
             scan = _Scan(advance, total_bytes=None if parent else facts.size_bytes)
@@ -134,10 +135,9 @@ async def create_backup(
                 ) as archive,
             ):
                 await sealed.store(BASE, scan.watched(archive))
-            manifest = scan.manifest.content
-            await sealed.store(SERVER_MANIFEST, one_chunk(manifest))
+            await sealed.store(SERVER_MANIFEST, one_chunk(scan.manifest.content))
             stopped_at = (await _facts(connection)).now
-        timeline, start_lsn, stop_lsn = _wal_range(manifest)
+        timeline, start_lsn, stop_lsn = _wal_range(scan.manifest.content)
         backup = Backup(
             id=backup_id,
             kind=made,
@@ -155,6 +155,8 @@ async def create_backup(
             key_id=sealed.key.id,
         )
         await publish(target, installation.id, backup, ring)
+        if made == "full":
+            close_gap(installation, before=backup.started_at)
         return backup
 
 
@@ -243,6 +245,18 @@ async def _facts(connection: asyncpg.Connection[asyncpg.Record]) -> _Facts:
         row["timeline"],
         row["size_bytes"],
     )
+
+
+async def _named(
+    connection: asyncpg.Connection[asyncpg.Record], catalogue: Catalogue, kind: Kind
+) -> tuple[str, _Facts]:
+    """Name a backup by the server's clock, in a second that no other has its name of."""
+    while True:
+        facts = await _facts(connection)
+        backup_id = new_id(facts.now, kind)
+        if backup_id not in catalogue:
+            return backup_id, facts
+        await asyncio.sleep(NEXT_ID_POLL_S)
 
 
 @asynccontextmanager

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass
-from datetime import timedelta
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from viral.errors import BackupBroken, RestoreRefused
@@ -14,15 +15,15 @@ from viral.postgres.backup.wal import (
     SEGMENT,
     SEGMENT_BYTES,
     lsn_number,
+    read_pieces,
     segment_name,
     segment_number,
     wal_folder,
-    wal_object,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from datetime import datetime
+    from pathlib import Path
 
     from viral.database.encryption.keys import KeyRing
     from viral.postgres.backup.catalogue import Backup, Catalogue
@@ -50,8 +51,9 @@ class Timeline:
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """The WAL in a target: the segments by name, and the timelines but the first."""
+    """The WAL of a system in a target: the segments by name, and the timelines but the first."""
 
+    system: str
     segments: dict[str, Stored]
     timelines: tuple[Timeline, ...] = ()
 
@@ -97,20 +99,38 @@ class Plan:
         return self.chain[-1]
 
 
-async def read_archive(target: Target, installation_id: str, ring: KeyRing) -> Archive:
-    """List the WAL of an installation and read the histories of its timelines."""
+async def read_archive(
+    target: Target, installation_id: str, ring: KeyRing, *, system: str
+) -> Archive:
+    """List the WAL of one system of an installation and read the histories of its timelines."""
     segments: dict[str, Stored] = {}
     timelines = []
-    for stored in await target.list(wal_folder(installation_id)):
+    for stored in await target.list(wal_folder(installation_id, system)):
         file = stored.name.rpartition("/")[2].removesuffix(".sealed")
         if SEGMENT.fullmatch(file):
             segments[file] = stored
         elif HISTORY.fullmatch(file):
-            name = wal_object(installation_id, file)
+            name = stored.name
             history = b"".join([each async for each in unseal(target.read(name), ring, name=name)])
             forks = _forks(history, name)
             timelines.append(Timeline(int(file[:8], 16), stored.modified_at, forks, history))
-    return Archive(segments, tuple(timelines))
+    return Archive(system, segments, tuple(_begun_by(each, segments) for each in timelines))
+
+
+def with_waiting(archive: Archive, *folders: Path) -> Archive:
+    """Add the timelines whose histories lie on this machine, because nobody shipped them yet."""
+    timelines = {each.id: each for each in archive.timelines}
+    for folder in folders:
+        for file in sorted(folder.glob("*.history")):
+            number = int(file.name[:8], 16) if HISTORY.fullmatch(file.name) else None
+            # It may be shipped meanwhile: it was listed before that.
+            with suppress(FileNotFoundError):
+                if number is not None and number not in timelines:
+                    history = b"".join(read_pieces(file))
+                    began_at = datetime.fromtimestamp(file.lstat().st_mtime, UTC)
+                    forks = _forks(history, file.name)
+                    timelines[number] = Timeline(number, began_at, forks, history)
+    return replace(archive, timelines=tuple(timelines.values()))
 
 
 def plan_backup(catalogue: Catalogue, backup_id: str) -> Plan:
@@ -130,7 +150,9 @@ def plan_moment(catalogue: Catalogue, archive: Archive, moment: datetime | None)
     A backup serves no moment before its end: PostgreSQL would stop at the first commit after it,
     later than was asked for, and say nothing.
     """
-    whole = [each for each in catalogue.physical if moment is None or each.stopped_at <= moment]
+    whole = [
+        each for each in _before(catalogue, moment) if each.system_identifier == archive.system
+    ]
     timeline = max([archive.timeline_at(moment), *(each.timeline for each in whole)])
     line = archive.timeline(timeline)
     candidates = []
@@ -140,13 +162,31 @@ def plan_moment(catalogue: Catalogue, archive: Archive, moment: datetime | None)
         is_before_it = end is not None and lsn_number(backup.stop_lsn) <= end
         if is_on_it or is_before_it:
             candidates.append(backup)
+    broken: BackupBroken | None = None
     for backup in reversed(candidates):
         try:
             return Plan(catalogue.chain(backup), timeline)
-        except BackupBroken:
+        except BackupBroken as error:
             # An older backup leads to the same moment, with more WAL.
-            continue
-    raise nothing_for(catalogue, moment)
+            broken = broken or error
+    raise broken or nothing_for(catalogue, moment)
+
+
+def system_at(catalogue: Catalogue, moment: datetime | None, backup_id: str | None = None) -> str:
+    """Say of which data folder a backup is, or the newest one before a moment.
+
+    Only backups of one system lie on one line of time: an upgrade begins with timeline 1 again.
+    """
+    if backup_id is not None:
+        return catalogue.find(backup_id).system_identifier
+    before = _before(catalogue, moment)
+    if not before:
+        raise nothing_for(catalogue, moment)
+    return before[-1].system_identifier
+
+
+def _before(catalogue: Catalogue, moment: datetime | None) -> list[Backup]:
+    return [each for each in catalogue.physical if moment is None or each.stopped_at <= moment]
 
 
 def nothing_for(catalogue: Catalogue, moment: datetime | None) -> RestoreRefused:
@@ -165,6 +205,13 @@ def nothing_for(catalogue: Catalogue, moment: datetime | None) -> RestoreRefused
         f"No backup reaches {asked}: the earliest moment there is, is {earliest}.",
         hint=f"Restore with --at {earliest} or later; `viral backup list` shows the backups.",
     )
+
+
+def _begun_by(timeline: Timeline, segments: dict[str, Stored]) -> Timeline:
+    """See whether a timeline has older segments than its history, which was stored again then."""
+    prefix = f"{timeline.id:08X}"
+    stored = [each.modified_at for name, each in segments.items() if name.startswith(prefix)]
+    return replace(timeline, began_at=min([timeline.began_at, *stored]))
 
 
 def _forks(history: bytes, name: str) -> tuple[tuple[int, int], ...]:

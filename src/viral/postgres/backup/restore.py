@@ -19,18 +19,21 @@ from viral.errors import BackupBroken, BackupError, RestoreRefused, ServerError,
 from viral.postgres.account import run_program, server_account
 from viral.postgres.backup.catalogue import BASE, backup_folder, list_backups
 from viral.postgres.backup.recovery import (
+    Archive,
     Plan,
     nothing_for,
     plan_backup,
     plan_moment,
     read_archive,
+    system_at,
+    with_waiting,
 )
 from viral.postgres.backup.sealing import unseal
 from viral.postgres.backup.wal import ship, switch
-from viral.postgres.backup.wal_supply import WalSupply
+from viral.postgres.backup.wal_supply import WalSupply, wal_bytes
 from viral.postgres.binaries import find_binaries, reachable_binaries
 from viral.postgres.bootstrap import admin_connection
-from viral.postgres.data_folder import explained
+from viral.postgres.data_folder import explained, system_of
 from viral.postgres.installation import (
     load_installation,
     load_or_create_installation,
@@ -154,23 +157,34 @@ async def restore_cluster(
         # With a wrong key nothing more may be put under it, either.
         raise nothing_for(catalogue, at)
     await _bring_in_wal(source, target, ring, goal)
-    archive = await read_archive(target, identity, ring)
+    system = system_at(catalogue, goal.at, backup_id)
+    if goal == Goal() and system_of(source.data_dir) not in {None, system}:
+        raise RestoreRefused(
+            "There is no backup of the server since its data folder was upgraded or replaced.",
+            hint="Make one: `viral backup create --full`; or restore what was before, with --at.",
+        )
+    archive = await read_archive(target, identity, ring, system=system)
+    if system_of(source.data_dir) in {None, system}:
+        archive = with_waiting(archive, source.installation.spool, source.data_dir / "pg_wal")
     plan = plan_backup(catalogue, backup_id) if backup_id else plan_moment(catalogue, archive, at)
+    _refuse_taken(home)
     server = Server(home=home, secrets=source.secrets, bindir=source.bindir)
-    site = await _make_site(home, source, plan)
     try:
+        site = await _make_site(home, source, _needed_bytes(plan, archive, goal))
         await _unpack(site, plan, target, ring, identity, advance=advance)
         supply = WalSupply(source, target, ring, archive, site.wal, site.account, site.binaries)
-        supply.give_histories()
-        if backup_id is None:
-            await supply.gather(plan, site.installation.data_dir, until=goal.at, advance=advance)
+        with explained(site.wal):
+            supply.give_histories()
+            if backup_id is None:
+                await supply.gather(
+                    plan, site.installation.data_dir, until=goal.at, advance=advance
+                )
         recovered_to = await _recover(site, server, plan, goal, advance=advance)
         await _let_in(server, prepare, advance=advance)
+        await asyncio.to_thread(shutil.rmtree, site.wal, ignore_errors=True)
     except BaseException:
         await remove_server(server)
         raise
-    finally:
-        shutil.rmtree(site.wal, ignore_errors=True)
     duration_s = asyncio.get_running_loop().time() - begun
     return Restored(server, plan.backup, recovered_to, plan.timeline, duration_s)
 
@@ -213,12 +227,23 @@ async def _bring_in_wal(source: Server, target: Target, ring: KeyRing, goal: Goa
         await ship(source, target, ring)
 
 
-async def _make_site(home: Path, source: Server, plan: Plan) -> _Site:
+def _refuse_taken(home: Path) -> None:
     found = load_installation(home)
     if found is not None and found.data_dir.exists():
         raise RestoreRefused(
             f"{home} holds a server already.", hint="Restore into a folder that is not there yet."
         )
+
+
+def _needed_bytes(plan: Plan, archive: Archive, goal: Goal) -> int:
+    """Give what the backups take while they are unpacked and made one, and the WAL after them."""
+    needed = sum(each.plain_bytes for each in plan.chain) + SPARE_BYTES
+    if len(plan.chain) > 1:
+        needed += plan.chain[0].plain_bytes
+    return needed if goal.backup_id else needed + wal_bytes(plan, archive, until=goal.at)
+
+
+async def _make_site(home: Path, source: Server, needed: int) -> _Site:
     account = await asyncio.to_thread(server_account)
     binaries = await asyncio.to_thread(find_binaries, source.bindir)
     with explained(home):
@@ -227,9 +252,6 @@ async def _make_site(home: Path, source: Server, plan: Plan) -> _Site:
         make_server_folders(installation, account)
         if account.is_separate:
             binaries = await reachable_binaries(binaries, account)
-        needed = sum(each.plain_bytes for each in plan.chain) + SPARE_BYTES
-        if len(plan.chain) > 1:
-            needed += plan.chain[0].plain_bytes
         free = shutil.disk_usage(installation.state).free
         if free < needed:
             raise RestoreRefused(

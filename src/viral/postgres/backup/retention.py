@@ -56,7 +56,7 @@ def plan_pruning(
     for error in catalogue.broken.values():
         raise BackupBroken(
             f"Nothing was pruned: {error.message}",
-            hint="What it needs is not known. Put it right, or delete its folder by hand.",
+            hint="What it needs is not known. Put it right, or `viral backup delete` it.",
         )
     for backup in catalogue.backups:
         if max(backup.started_at, backup.stopped_at) > now + TOLERANCE:
@@ -67,14 +67,8 @@ def plan_pruning(
             )
     kept = _kept(catalogue, keep=keep, now=now)
     gone = tuple(backup for backup in catalogue.backups if backup.id not in kept)
-    starts = [
-        lsn_number(each.start_lsn) // SEGMENT_BYTES
-        for each in catalogue.physical
-        if each.id in kept
-    ]
-    # Without a backup that is kept nothing says from where on WAL is of use.
-    old = [each for each in wal if starts and _is_before(each, min(starts))]
-    return Pruning(gone, tuple(old))
+    needed = [each for each in catalogue.physical if each.id in kept]
+    return Pruning(gone, tuple(each for each in wal if _is_before(each, needed)))
 
 
 async def prune(
@@ -112,6 +106,25 @@ async def prune(
         return pruning
 
 
+async def delete_one(
+    home: Path, installation_id: str, target: Target, ring: KeyRing, backup_id: str
+) -> int:
+    """Delete a backup, also a broken one; its bytes. BackupError while another builds on it."""
+    with claimed(home, "viral backup delete"):
+        catalogue = await list_backups(target, installation_id, ring)
+        if backup_id not in catalogue:
+            catalogue.find(backup_id)
+        above = [each.id for each in catalogue.backups if each.parent_id == backup_id]
+        if above:
+            raise BackupError(
+                f"{above[0]} builds on {backup_id}: nothing was deleted.",
+                hint=f"Delete {above[0]} first: `viral backup delete {above[0]}`.",
+            )
+        freed_bytes = await delete_backup(target, installation_id, backup_id)
+        await target.delete(verified_name(installation_id, backup_id))
+        return freed_bytes
+
+
 def _kept(catalogue: Catalogue, *, keep: timedelta, now: datetime) -> set[str]:
     kept: set[str] = set()
     logical = tuple(each for each in catalogue.backups if each.kind == "logical")
@@ -126,7 +139,16 @@ def _kept(catalogue: Catalogue, *, keep: timedelta, now: datetime) -> set[str]:
     return kept
 
 
-def _is_before(stored: Stored, first: int) -> bool:
-    """Tell whether a segment of whatever timeline ends before one; histories are always kept."""
-    file = stored.name.rpartition("/")[2].removesuffix(".sealed")
-    return SEGMENT.fullmatch(file) is not None and segment_number(file) < first
+def _is_before(stored: Stored, needed: list[Backup]) -> bool:
+    """Tell whether a segment is of no use to any kept backup; histories are always kept.
+
+    Of a system without a kept backup they are all gone, or the first is to come: what is older than
+    the oldest of the others serves none. Without any, nothing says from where on WAL is of use.
+    """
+    system, _, file = stored.name.removesuffix(".sealed").split("/")[-3:]
+    if not needed or SEGMENT.fullmatch(file) is None:
+        return False
+    starts = [each.start_lsn for each in needed if each.system_identifier == system]
+    if starts:
+        return segment_number(file) < min(map(lsn_number, starts)) // SEGMENT_BYTES
+    return stored.modified_at + TOLERANCE < min(each.started_at for each in needed)

@@ -80,8 +80,6 @@ async def unseal(
     async with aclosing(chunks):
         incoming = _Incoming(chunks)
         header = await incoming.take(HEADER_BYTES)
-        if len(header) != HEADER_BYTES or not header.startswith(MAGIC):
-            raise BackupBroken(f"{name} is no sealed file of a backup.")
         cipher, place = _cipher(_key_of(header, ring, name), header), header + name.encode()
 
         def job(number: int, sealed: bytes, *, is_last: bool) -> Callable[[], bytes]:
@@ -102,6 +100,13 @@ async def unseal(
             yield piece
 
 
+async def key_id_of(chunks: AsyncGenerator[bytes, None], *, name: str) -> str:
+    """Read in the header of a sealed file which field key it is under."""
+    async with aclosing(chunks):
+        header = await _Incoming(chunks).take(HEADER_BYTES)
+    return _key_id_in(header, name)
+
+
 def manifest_mac(document: bytes, key: FieldKey) -> str:
     """Compute what proves that a manifest was written by a holder of the key."""
     derived = HKDF(SHA256(), length=32, salt=None, info=_MAC_PURPOSE).derive(key.material)
@@ -117,8 +122,14 @@ def _nonce(number: int, *, is_last: bool) -> bytes:
     return number.to_bytes(11) + bytes([is_last])
 
 
+def _key_id_in(header: bytes, name: str) -> str:
+    if len(header) != HEADER_BYTES or not header.startswith(MAGIC):
+        raise BackupBroken(f"{name} is no sealed file of a backup.")
+    return header[len(MAGIC) : len(MAGIC) + KEY_ID_BYTES].hex()
+
+
 def _key_of(header: bytes, ring: KeyRing, name: str) -> FieldKey:
-    key_id = header[len(MAGIC) : len(MAGIC) + KEY_ID_BYTES].hex()
+    key_id = _key_id_in(header, name)
     try:
         return ring.find(key_id)
     except DecryptionFailed as error:

@@ -17,12 +17,7 @@ from viral.postgres.backup.recovery import read_archive
 from viral.postgres.backup.restore import open_file, remove_server, restore_cluster
 from viral.postgres.backup.sealing import unseal
 from viral.postgres.backup.target import one_chunk, read_small
-from viral.postgres.backup.wal import (
-    SEGMENT_BYTES,
-    lsn_number,
-    segment_number,
-    wal_object,
-)
+from viral.postgres.backup.wal import SEGMENT_BYTES, lsn_number, segment_number, wal_object
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -112,7 +107,7 @@ class Verifier:
                     name, open_file(self.target, self.ring, self._identity, link, file)
                 )
                 files += 1
-        archive = await self._archive(problems)
+        archive = await self._archive(backup, problems)
         segments, archived_to = await self._verify_wal(chain, archive, problems)
         verified = Verified(
             backup_id=backup.id,
@@ -140,9 +135,13 @@ class Verifier:
             return [error.message]
         return []
 
-    async def _archive(self, problems: list[str]) -> Archive | None:
+    async def _archive(self, backup: Backup, problems: list[str]) -> Archive | None:
+        if backup.kind == "logical":
+            return None
         try:
-            return await read_archive(self.target, self._identity, self.ring)
+            return await read_archive(
+                self.target, self._identity, self.ring, system=backup.system_identifier
+            )
         except BackupBroken as error:
             problems.append(error.message)
             return None
@@ -151,7 +150,7 @@ class Verifier:
         self, chain: tuple[Backup, ...], archive: Archive | None, problems: list[str]
     ) -> tuple[int, str | None]:
         """Open every segment from a chain's start to the archive's end; a missing one is named."""
-        if archive is None or chain[-1].kind == "logical":
+        if archive is None:
             return 0, None
         timeline = chain[-1].timeline
         last = archive.last_on(timeline)
@@ -160,7 +159,7 @@ class Verifier:
             number = segment_number(name)
             if number > last:
                 break
-            stored = wal_object(self._identity, name)
+            stored = wal_object(self._identity, archive.system, name)
             if name in archive.segments:
                 pieces = unseal(self.target.read(stored), self.ring, name=stored)
                 problems += await self._read_through(stored, pieces)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import struct
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,8 +13,10 @@ from typing import TYPE_CHECKING
 
 from viral.errors import BackupError
 from viral.postgres.backup.sealing import seal
+from viral.postgres.backup.target import UNFINISHED
 from viral.postgres.bootstrap import admin_connection
 from viral.postgres.configuration import GAP
+from viral.postgres.data_folder import system_of
 from viral.postgres.installation import locked_file
 
 if TYPE_CHECKING:
@@ -33,6 +36,7 @@ SEGMENTS_PER_LOG = (1 << 32) // SEGMENT_BYTES
 SEGMENT = re.compile(r"[0-9A-F]{24}")
 HISTORY = re.compile(r"[0-9A-F]{8}\.history")
 CHUNK_BYTES = 1 << 20
+SEGMENT_HEADER_BYTES = 40
 LOCK_FILE = "archive.lock"
 ARCHIVER_TIMEOUT_S = 60
 POLL_S = 0.05
@@ -61,7 +65,7 @@ class Shipped:
 
 @dataclass(frozen=True, slots=True)
 class Spool:
-    """What waits on this machine; `gap` names the first segment that was dropped."""
+    """What waits on this machine; `gap` names the first segment dropped, `gap_at` the last time."""
 
     waiting: int
     waiting_bytes: int
@@ -89,14 +93,19 @@ class Archiver:
         return self.last_archived_at is None or self.last_failed_at > self.last_archived_at
 
 
-def wal_folder(installation_id: str) -> str:
-    """Name the folder of the archive in a target, with the closing slash."""
-    return f"{installation_id}/wal/"
+def wal_folder(installation_id: str, system: str = "") -> str:
+    """Name the folder of the archive in a target, of one system or of all; with the last slash."""
+    folder = f"{installation_id}/wal/"
+    return f"{folder}{system}/" if system else folder
 
 
-def wal_object(installation_id: str, file: str) -> str:
-    """Name a segment, or a history file, in a target."""
-    return f"{wal_folder(installation_id)}{file[:8]}/{file}.sealed"
+def wal_object(installation_id: str, system: str, file: str) -> str:
+    """Name a segment, or a history file, in a target.
+
+    Another data folder may name its segments alike: an upgraded one, or one begun anew. Its system
+    identifier is another.
+    """
+    return f"{wal_folder(installation_id, system)}{file[:8]}/{file}.sealed"
 
 
 def segment_name(timeline: int, number: int) -> str:
@@ -121,21 +130,37 @@ async def ship(
 ) -> Shipped:
     """Store what waits in the spool, oldest first; each file leaves the spool once it is stored.
 
-    The server need not run. A segment that a crash made it archive twice replaces its like.
+    The server need not run. A segment that a crash made it archive twice replaces its like. What
+    nobody knows the system of waits.
     """
     installation = server.installation
-    stored_bytes = 0
+    files = stored_bytes = 0
+    if not installation.spool.is_dir():
+        # It was not started on this machine yet.
+        return Shipped(0, 0)
     # One process at a time: the worker, a backup, a restore.
     async with locked_file(installation.state / LOCK_FILE):
         waiting = await asyncio.to_thread(_waiting, installation.spool)
         for number, file in enumerate(waiting, 1):
-            name = wal_object(installation.id, file)
-            chunks = _read(installation.spool / file)
+            system = _system_in(installation.spool / file) or system_of(installation.data_dir)
+            if system is None:
+                continue
+            name = wal_object(installation.id, system, file)
+            chunks = read_file(installation.spool / file)
             stored_bytes += await target.write(name, seal(chunks, ring.primary, name=name))
             (installation.spool / file).unlink()
+            files += 1
             if advance is not None:
                 advance("Shipping WAL", number, len(waiting))
-    return Shipped(len(waiting), stored_bytes)
+    return Shipped(files, stored_bytes)
+
+
+async def sweep_wal(installation: Installation, target: Target) -> None:
+    """Delete what killed runs of `ship` left unfinished in the target."""
+    async with locked_file(installation.state / LOCK_FILE):
+        for stored in await target.list(wal_folder(installation.id)):
+            if stored.name.endswith(UNFINISHED):
+                await target.delete(stored.name)
 
 
 async def switch(server: Server, *, timeout_s: float = ARCHIVER_TIMEOUT_S) -> str:
@@ -165,7 +190,7 @@ def read_spool(installation: Installation) -> Spool:
         marker = installation.spool / GAP
         gap_at = datetime.fromtimestamp(marker.lstat().st_mtime, UTC)
         # On a full disk the marker has no words.
-        gap = (b"".join(_pieces(marker)).decode("ascii", "replace").strip()) or "a segment"
+        gap = (b"".join(read_pieces(marker)).decode("ascii", "replace").strip()) or "a segment"
     return Spool(len(files), _size_of(installation.spool, files), gap, gap_at)
 
 
@@ -205,6 +230,18 @@ def _waiting(spool: Path) -> list[str]:
     return histories + sorted(name for name in names if SEGMENT.fullmatch(name))
 
 
+def _system_in(file: Path) -> str | None:
+    """Read the system identifier in a segment's first page (xlog_internal.h); a history has none.
+
+    Before it stand 20 bytes, and 4 that align it.
+    """
+    if not SEGMENT.fullmatch(file.name):
+        return None
+    head = next(read_pieces(file), b"")
+    identifier = struct.unpack_from("=Q", head, 24)[0] if len(head) >= SEGMENT_HEADER_BYTES else 0
+    return str(identifier) if identifier else None
+
+
 def _size_of(spool: Path, files: list[str]) -> int:
     size_bytes = 0
     for file in files:
@@ -214,13 +251,15 @@ def _size_of(spool: Path, files: list[str]) -> int:
     return size_bytes
 
 
-async def _read(path: Path) -> AsyncIterator[bytes]:
-    pieces = _pieces(path)
+async def read_file(path: Path) -> AsyncIterator[bytes]:
+    """Read a file of the spool, or of the server, in chunks."""
+    pieces = read_pieces(path)
     while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
         yield piece
 
 
-def _pieces(path: Path) -> Iterator[bytes]:
+def read_pieces(path: Path) -> Iterator[bytes]:
+    """Read a file of the server in chunks, in the thread at work."""
     # The folder is the server's: a link put there is not followed with our rights.
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     with os.fdopen(descriptor, "rb") as file:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from viral.errors import BackupBroken
 from viral.postgres.backup.catalogue import Catalogue, list_backups
-from viral.postgres.backup.recovery import read_archive
+from viral.postgres.backup.recovery import Archive, read_archive
 from viral.postgres.backup.verify import Verified, read_verified
 from viral.postgres.backup.wal import Archiver, Spool, read_archiver, read_spool
+from viral.postgres.data_folder import system_of
 
 if TYPE_CHECKING:
     from viral.database.encryption.keys import KeyRing
@@ -122,9 +123,14 @@ async def read_wal_status(
 ) -> WalStatus:
     """Look at the server, the spool and the target; a server that does not run is no error."""
     installation = server.installation
-    archive = await read_archive(target, installation.id, ring)
-    newest = max(archive.segments.values(), key=lambda each: each.modified_at, default=None)
     catalogue = await list_backups(target, installation.id, ring)
+    system = system_of(installation.data_dir)
+    if system is None and catalogue.physical:
+        system = catalogue.physical[-1].system_identifier
+    archive = Archive("", {})
+    if system is not None:
+        archive = await read_archive(target, installation.id, ring, system=system)
+    newest = max(archive.segments.values(), key=lambda each: each.modified_at, default=None)
     return WalStatus(
         is_on=is_on,
         archived_to=max(archive.segments, key=lambda name: name[8:], default=None),

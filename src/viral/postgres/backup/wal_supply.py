@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import struct
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,8 +15,12 @@ from viral.errors import RestoreRefused
 from viral.postgres.account import run_program
 from viral.postgres.backup.sealing import unseal
 from viral.postgres.backup.wal import (
-    CHUNK_BYTES,
     SEGMENT,
+    SEGMENT_BYTES,
+    SEGMENT_HEADER_BYTES,
+    lsn_number,
+    read_file,
+    read_pieces,
     read_spool,
     segment_number,
     wal_object,
@@ -37,6 +42,8 @@ if TYPE_CHECKING:
 WALDUMP_TIMEOUT_S = 600
 # `desc: COMMIT 2026-11-23 03:19:00.123456 UTC` (xactdesc.c).
 _ENDED = re.compile(r"desc: (?:COMMIT|ABORT)\S* (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+) UTC")
+# Where the first page of a segment begins, and the system it is of (xlog_internal.h).
+_FIRST_PAGE = struct.Struct("=8xQ8xQ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +87,45 @@ class WalSupply:
                     return
 
     async def _fetch(self, name: str) -> Path | None:
-        if name in self.archive.segments:
-            stored = wal_object(self.source.installation.id, name)
-            pieces = unseal(self.target.read(stored), self.ring, name=stored)
-            return await self._write_all(name, pieces)
-        left = self.source.data_dir / "pg_wal" / name
-        # Never archived: the server died before, or its archive takes nothing.
-        with suppress(FileNotFoundError):
-            return await self._write_all(name, _read(left))
+        if (stored := self.archive.segments.get(name)) is not None:
+            return await self._unsealed(name, stored.name)
+        for folder in self._folders:
+            # Nobody shipped it, or the target takes nothing; or it was never archived.
+            with suppress(FileNotFoundError):
+                if self._holds(folder / name):
+                    return await self._write_all(name, read_file(folder / name))
+        shipped = wal_object(self.source.installation.id, self.archive.system, name)
+        if any(each.name == shipped for each in await self.target.list(shipped)):
+            # It left the spool after the target was listed.
+            return await self._unsealed(name, shipped)
         return None
+
+    async def _unsealed(self, name: str, stored: str) -> Path:
+        return await self._write_all(name, unseal(self.target.read(stored), self.ring, name=stored))
+
+    @property
+    def _folders(self) -> tuple[Path, Path]:
+        """Where WAL lies on this machine."""
+        return self.source.installation.spool, self.source.data_dir / "pg_wal"
+
+    def _holds(self, file: Path) -> bool:
+        """See that a segment is what its name says: the server keeps used files for later ones."""
+        head = next(read_pieces(file), b"")
+        if len(head) < SEGMENT_HEADER_BYTES:
+            return False
+        address, system = _FIRST_PAGE.unpack_from(head)
+        begin = segment_number(file.name) * SEGMENT_BYTES
+        return (address, str(system)) == (begin, self.archive.system)
+
+    def _last_known(self, timeline: int) -> int:
+        """Give the number of the last segment of a timeline, wherever it lies; -1 for none."""
+        numbers = [self.archive.last_on(timeline)]
+        for folder in self._folders:
+            for file in folder.glob(f"{timeline:08X}" + "?" * 16):
+                with suppress(FileNotFoundError):
+                    if SEGMENT.fullmatch(file.name) and self._holds(file):
+                        numbers.append(segment_number(file.name))
+        return max(numbers)
 
     async def _last_commit(self, segment: Path) -> datetime | None:
         """Read when the last transaction in a segment ended; an unfinished segment is no error."""
@@ -111,7 +148,7 @@ class WalSupply:
         has_dropped = dropped is not None and (
             not SEGMENT.fullmatch(dropped) or segment_number(dropped) >= number
         )
-        if self.archive.last_on(plan.timeline) <= number and not has_dropped:
+        if self._last_known(plan.timeline) < number and not has_dropped:
             return
         hint = "Restore with an --at after the end of a later backup: `viral backup list`."
         if last_commit is not None:
@@ -138,7 +175,16 @@ class WalSupply:
         return await asyncio.to_thread(self._write, name, bytes(content))
 
 
-async def _read(path: Path) -> AsyncIterator[bytes]:
-    with path.open("rb") as file:
-        while piece := await asyncio.to_thread(file.read, CHUNK_BYTES):
-            yield piece
+def wal_bytes(plan: Plan, archive: Archive, *, until: datetime | None) -> int:
+    """Give what the WAL of a restore takes, as far as it is known to be needed: all to `until`."""
+    line = archive.timeline(plan.timeline)
+    ids = {plan.timeline, *(parent for parent, _ in (line.forks if line else ()))}
+    first = lsn_number(plan.backup.start_lsn) // SEGMENT_BYTES
+    needed = [
+        name
+        for name, stored in archive.segments.items()
+        if int(name[:8], 16) in ids
+        and segment_number(name) >= first
+        and (until is None or stored.modified_at <= until)
+    ]
+    return len(needed) * SEGMENT_BYTES

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from viral.database.foundation import quoted
 from viral.database.urls import parse_url
-from viral.errors import BadInput, BranchRefused, RestoreRefused, ViralError
+from viral.errors import BadInput, BranchRefused, NotFound, RestoreRefused, ViralError
 from viral.postgres.binaries import find_binaries
 from viral.postgres.bootstrap import bootstrap
 from viral.postgres.branches.clone import (
@@ -30,7 +30,7 @@ from viral.postgres.branches.clone import (
     let_in,
 )
 from viral.postgres.branches.provider import check_name, kept_name, refuse_deletion
-from viral.postgres.branches.registry import MAIN_ID, Held, Registry, new_branch
+from viral.postgres.branches.registry import MAIN_ID, Held, Registry, new_branch, no_branch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from viral.database.urls import ServerUrl
+    from viral.postgres.backup.restore import Restored
     from viral.postgres.branches.provider import Advance, Branch
     from viral.postgres.branches.servers import Servers
 
@@ -54,7 +55,14 @@ WHERE datname <> ALL (ARRAY['postgres', 'template0', 'template1', $1])
 class Rewind(Protocol):
     """Restores the main server as it was into a folder; the restored server runs afterwards."""
 
-    async def __call__(self, *, home: Path, at: datetime, advance: Advance) -> object:
+    async def __call__(
+        self,
+        *,
+        home: Path,
+        at: datetime | None,
+        backup_id: str | None = None,
+        advance: Advance,
+    ) -> Restored:
         """Raise RestoreRefused where no backup reaches the moment."""
         ...
 
@@ -118,6 +126,30 @@ class LocalBranches:
                 await fill(admin, branch.database)
             return self.registry.get(branch.id)
 
+    async def bring_back(
+        self, name: str, *, at: datetime | None, backup_id: str | None, advance: Advance
+    ) -> Restored:
+        """Make a branch of the whole main server, as it was at a moment, in a backup, or just now.
+
+        It is in the list from the beginning: whatever becomes of this process, nothing stays that
+        nobody knows of.
+        """
+        check_name(name)
+        async with self._work():
+            draft = new_branch(name, parent_id=MAIN_ID, kind="cluster")
+            home = self.registry.home_of(draft)
+            branch = replace(draft, home=home, parent_at=at)
+            async with self._making(branch):
+                restored = await self._rewind(
+                    home=home, at=at, backup_id=backup_id, advance=advance
+                )
+            reached = at or restored.recovered_to or restored.backup.stopped_at
+            with self.registry.change() as contents:
+                made = contents.find(branch.id)
+                assert made is not None, "this is the only command at work"
+                contents.put(replace(made, parent_at=reached))
+            return restored
+
     async def list(self) -> list[Branch]:
         """List all branches; sizes are those of servers that run."""
         await self.repair()
@@ -129,19 +161,30 @@ class LocalBranches:
         """Find a branch, or raise NotFound."""
         return self.registry.get(name_or_id)
 
-    async def delete(self, branch: Branch) -> None:
-        """Drop the database, or stop the server and remove its folder."""
+    async def delete(self, branch: Branch, *, expired_at: datetime | None = None) -> None:
+        """Drop the database, or stop the server and remove its folder.
+
+        It is judged and deleted as it is then. With `expired_at` only a branch whose time is over
+        at that moment is deleted, else BranchRefused.
+        """
         async with self._work():
-            contents = self.registry.read()
-            refuse_deletion(branch, contents.all)
-            if contents.current_id == branch.id:
-                raise BranchRefused(
-                    f"{branch.name} is checked out.",
-                    hint="Run `viral branch checkout main` first.",
-                )
             with self.registry.change() as contents:
-                contents.put(replace(branch, state="deleting"))
-            await self._discard(branch)
+                found = contents.find(branch.id)
+                if found is None and branch.state != "ready":
+                    # The clean-up took the rest of it.
+                    return
+                if found is None:
+                    raise no_branch(branch.name)
+                refuse_deletion(found, contents.all)
+                if contents.current_id == found.id:
+                    raise BranchRefused(
+                        f"{found.name} is checked out.",
+                        hint="Run `viral branch checkout main` first.",
+                    )
+                if expired_at is not None and not found.is_expired(expired_at):
+                    raise BranchRefused(f"The time of {found.name} is not over.")
+                contents.put(replace(found, state="deleting"))
+            await self._discard(found)
 
     async def restore(self, branch: Branch, at: datetime, *, advance: Advance) -> Branch:
         """Give a branch a restored server; who keeps the former state gets its children too.
@@ -354,8 +397,8 @@ async def delete_expired(branches: LocalBranches, *, now: datetime) -> list[Bran
     # Youngest first: a child is younger than its parent.
     for branch in reversed(branches.registry.read().branches):
         if branch.is_expired(now):
-            with suppress(BranchRefused):
-                await branches.delete(branch)
+            with suppress(BranchRefused, NotFound):
+                await branches.delete(branch, expired_at=now)
                 deleted.append(branch)
     return deleted
 

@@ -10,7 +10,7 @@ import json
 import secrets
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, cast
 
@@ -140,9 +140,7 @@ class Registry:
     def get(self, name_or_id: str) -> Branch:
         """Find a branch, or raise NotFound."""
         if (found := self.read().find(name_or_id)) is None:
-            raise NotFound(
-                f"There is no branch {name_or_id!r}.", hint="See them with `viral branch list`."
-            )
+            raise no_branch(name_or_id)
         return found
 
     def current(self) -> Branch:
@@ -166,17 +164,16 @@ class Registry:
         with self.change() as contents:
             contents.current_id = branch.id
 
-    def add_cluster(self, name: str, *, home: Path, at: datetime) -> Branch:
-        """Enter a server that was restored into a folder as a branch of main."""
-        made = new_branch(name, parent_id=MAIN_ID, kind="cluster")
-        branch = replace(made, home=home, created_at=datetime.now(UTC), parent_at=at, state="ready")
-        with self.change() as contents:
-            contents.add(branch)
-        return branch
-
     def home_of(self, branch: Branch) -> Path:
         """Return the folder for the server of a branch that gets one of its own."""
         return self._home / "branches" / branch.id
+
+
+def no_branch(name_or_id: str) -> NotFound:
+    """Say that a branch is not there, or no longer."""
+    return NotFound(
+        f"There is no branch {name_or_id!r}.", hint="See them with `viral branch list`."
+    )
 
 
 def new_branch(name: str, *, parent_id: str, kind: Kind) -> Branch:

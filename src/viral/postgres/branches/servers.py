@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -49,14 +51,10 @@ class Servers:
     async def running(self, home: Path | None) -> AsyncIterator[ServerUrl]:
         """Have a server for the length of the block; give its superuser's address."""
         server = self.at(home)
-        was_running = await server.is_answering()
-        if not was_running:
-            await server.start()
-        try:
+        async with server.used():
+            if not await server.is_answering():
+                await server.start(stays=False)
             yield self.admin(home)
-        finally:
-            if not was_running:
-                await server.stop()
 
     async def sizes(self, home: Path | None) -> dict[str, int]:
         """Return the size of each database in bytes; none of a server that does not run."""
@@ -68,6 +66,8 @@ class Servers:
     async def remove(self, home: Path) -> None:
         """Stop a server and remove its folders; nothing happens where it is gone."""
         await remove_server(self.at(home))
+        # Without what is remembered of a server: a restore was killed at its beginning.
+        await asyncio.to_thread(shutil.rmtree, home, ignore_errors=True)
         if self.is_there(home):
             raise ServerError(
                 f"{home} cannot be removed.",

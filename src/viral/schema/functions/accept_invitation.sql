@@ -1,6 +1,8 @@
 -- Make the person of an invitation a member: the tenant, or null when the invitation is spent or
 -- another person's. Who had left comes back with the role of the invitation, and with nothing that
--- let them in before; who gets another role signs in anew.
+-- let them in before; who gets another role signs in anew. Clerk's sessions go on: the same one comes
+-- back with its person. It is not made the tenant that they open first: the e-mail of an account is
+-- proved by nobody but Clerk, and who proves it there shall not land with whoever invited it here.
 CREATE FUNCTION viral.accept_invitation(link_sha256 bytea, person uuid, new_membership uuid)
 RETURNS uuid
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = ''
@@ -27,13 +29,11 @@ AS $$
   ), sessions AS (
     UPDATE public.sessions AS s SET ended_at = now() FROM before
     WHERE s.tenant_id = before.tenant_id AND s.user_id = person AND s.ended_at IS NULL
+      AND s.method <> 'clerk'
   ), keys AS (
     UPDATE public.api_keys AS k SET revoked_at = now() FROM before
     WHERE k.tenant_id = before.tenant_id AND k.user_id = person AND k.revoked_at IS NULL
       AND before.ended_at IS NOT NULL
-  ), home AS (
-    UPDATE public.users AS u SET tenant_id = member.tenant_id
-    FROM member WHERE u.id = person AND u.tenant_id IS NULL
   )
   SELECT member.tenant_id FROM member
 $$

@@ -1,6 +1,6 @@
 -- Give a member another role, as an admin: false when there is no such member. Their sessions in
--- this tenant end, but for Clerk's, whose tokens say the role themselves; with an admin's role go the scope of their keys and the invitations that they
--- sent or got. VT004: nobody would be admin.
+-- this tenant end, but for Clerk's, whose tokens say the role themselves; with an admin's role go the
+-- scope of their keys and the invitations that they sent or got. VT004: nobody would be admin.
 CREATE FUNCTION viral.change_role(credential bytea, member uuid, new_role text) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = ''
 AS $$

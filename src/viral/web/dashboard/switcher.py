@@ -15,19 +15,17 @@ from viral.errors import NotSignedIn
 from viral.features.audit import note
 from viral.features.users.sessions import (
     Identity,
-    identify,
     list_own_tenants,
     switch_tenant,
 )
 from viral.schema.tenants import Tenant
 from viral.web.dashboard.flashes import forget_flashes, take_flashes
 from viral.web.dashboard.views import Page, TenantOption
-from viral.web.dependencies import Person, Wired
+from viral.web.dependencies import Wired
 from viral.web.forms import Form
 from viral.web.recognition import caller_of
 from viral.web.requests import WebRequest
 from viral.web.sign_in import keep_session
-from viral.web.site import Site
 
 
 class SwitchForm(Form, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -37,21 +35,17 @@ class SwitchForm(Form, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 @post("/switch", include_in_schema=False)
-async def switch(
-    request: WebRequest, runtime: Wired, identity: Person, data: URLEncodedBody[SwitchForm]
-) -> Redirect:
+async def switch(request: WebRequest, runtime: Wired, data: URLEncodedBody[SwitchForm]) -> Redirect:
     """Move this browser's session to another tenant of the person, under a new token."""
-    site: Site = request.app.state.site
-    caller = caller_of(request)
     if request.auth is None:
         raise NotSignedIn("You are not signed in.")
     async with runtime.app.session_without_tenant() as session:
-        token = await switch_tenant(session, request.auth, data.membership_id)
-        moved = await identify(session, token, caller=caller, limits=site.limits)
+        moved = await switch_tenant(session, request.auth, data.membership_id)
+    address = caller_of(request).address
     async with runtime.app.tenant_session(moved.tenant_id) as session:
-        await note(session, "switched tenant", user_id=identity.user_id, address=caller.address)
+        await note(session, "switched tenant", user_id=moved.user_id, address=address)
     response = Redirect("/", status_code=303)
-    keep_session(request, response, token)
+    keep_session(request, response, moved.token)
     return response
 
 

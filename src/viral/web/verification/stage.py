@@ -135,7 +135,7 @@ class Stage:
                 session, tenant_id=party.tenant_id, user_id=party.user_id, now=datetime.now(UTC)
             )
         async with self.runtime.app.session_without_tenant() as session:
-            token = await open_session(session, link)
+            token = (await open_session(session, link)).token
         self.secrets |= {link, token, token_hash(token).hex()}
         cookies = {self.site.session_cookie: token}
         return Visitor(self.application, self.site.csrf_cookie, cookies)
