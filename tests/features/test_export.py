@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
-import shutil
 import zipfile
-from collections.abc import AsyncIterator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import replace
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Literal
-from uuid import UUID
 
 import pytest
 from clusters import Cluster, copy_template, count_rows, superuser
+from exports import KEYS, NOW, erase, export, restore
 from factories import TestTenant, fill_every_table, make_tenant
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -25,43 +18,19 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from viral.database.encryption.keys import KeyRing, new_key
 from viral.database.engine import Database
 from viral.database.tombstones import (
-    put_tombstone,
     read_tombstones,
-    renew_tombstone,
-    tombstone_removed,
 )
 from viral.database.urls import ServerUrl
 from viral.errors import AlreadyExists, BackupBroken, BadFile
-from viral.features import erasure
 from viral.features.audit import list_entries
-from viral.features.erasure import apply_tombstones, erase_tenant
-from viral.features.export import restore as tenant_restore
 from viral.features.export.archive import MANIFEST, open_archive
 from viral.features.export.export import export_tenant
 from viral.features.export.parts import travelling
-from viral.features.export.restore import Restored, restore_tenant
 from viral.schema.encrypted import Secret
 from viral.schema.publishing import SocialAccount
 from viral.schema.tables import METADATA
 
-NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
-KEYS = KeyRing([new_key(NOW)])
-
-
-def quiet(_step: str, _done: int, _total: int | None) -> None: ...
-
-
-@pytest.fixture
-def home(cluster: Cluster, tmp_path: Path) -> Path:
-    folder = tmp_path / "home"
-    folder.mkdir()
-    shutil.copy(cluster.home / "secrets.json", folder)
-    return folder
-
-
-@pytest.fixture
-def migrator(cluster: Cluster, database_name: str) -> ServerUrl:
-    return cluster.url("viral_migrator", database_name)
+pytest_plugins = ["exports"]
 
 
 @pytest.fixture
@@ -77,27 +46,6 @@ async def filled(admin: AsyncConnection, alice: TestTenant, bob: TestTenant) -> 
     await fill_every_table(admin, alice)
     await fill_every_table(admin, bob)
     return admin
-
-
-async def export(
-    app: Database, tenant: TestTenant, path: Path, keys: KeyRing | None = None
-) -> Path:
-    key = keys.primary if keys else None
-    await export_tenant(app, tenant.id, path, key=key, now=NOW, advance=quiet)
-    return path
-
-
-async def restore(
-    cluster: Cluster, migrator: ServerUrl, home: Path, path: Path, *, slug: str = "alice"
-) -> Restored:
-    async with open_archive(path, KEYS, home=home) as archive:
-        return await restore_tenant(
-            migrator, archive, secrets=cluster.secrets, home=home, slug=slug, advance=quiet
-        )
-
-
-async def erase(migrator: ServerUrl, home: Path, tenant: TestTenant) -> None:
-    await erase_tenant(migrator, home, tenant_id=tenant.id, slug=tenant.slug, now=NOW)
 
 
 def files(path: Path) -> dict[str, bytes]:
@@ -220,71 +168,6 @@ async def test_export_erase_restore_export_gives_the_same_files(
     assert await filled.scalar(
         text("SELECT relforcerowsecurity FROM pg_class WHERE relname = 'api_usage_202401'")
     )
-
-
-@pytest.mark.parametrize("state", ["done", "pending"])
-async def test_a_start_at_the_same_time_does_not_erase_who_is_put_back(
-    cluster: Cluster,
-    app: Database,
-    alice: TestTenant,
-    migrator: ServerUrl,
-    home: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    state: Literal["done", "pending"],
-) -> None:
-    """The other process has read the tombstones, and then sees the tenant."""
-    path = await export(app, alice, tmp_path / "alice.zip")
-    await erase(migrator, home, alice)
-    put_tombstone(home, replace(read_tombstones(home)[0], state=state))
-    look = erasure._those_there
-
-    async def look_late(url: ServerUrl, ids: Sequence[UUID]) -> set[UUID]:
-        await restore(cluster, migrator, home, path)
-        return await look(url, ids)
-
-    monkeypatch.setattr(erasure, "_those_there", look_late)
-    assert await apply_tombstones(migrator, home) == []
-    monkeypatch.undo()
-
-    assert await apply_tombstones(migrator, home) == []
-    assert read_tombstones(home) == []
-    assert await look(migrator, [alice.id]) == {alice.id}
-
-
-async def test_nobody_sees_a_tenant_that_is_put_back_and_its_tombstone(
-    cluster: Cluster,
-    app: Database,
-    alice: TestTenant,
-    migrator: ServerUrl,
-    home: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    path = await export(app, alice, tmp_path / "alice.zip")
-    await erase(migrator, home, alice)
-    (tombstone,) = read_tombstones(home)
-    seen: list[set[UUID]] = []
-    pool = ThreadPoolExecutor()
-
-    def there() -> set[UUID]:
-        return asyncio.run(erasure._those_there(migrator, [alice.id]))
-
-    @contextmanager
-    def watched(folder: Path, tenant_id: UUID) -> Iterator[None]:
-        with tombstone_removed(folder, tenant_id):
-            renewing = pool.submit(renew_tombstone, folder, tombstone)
-            seen.append(pool.submit(there).result())
-            yield
-            seen.append(pool.submit(there).result())
-            assert not renewing.done()
-        assert renewing.result(10) is False
-
-    monkeypatch.setattr(tenant_restore, "tombstone_removed", watched)
-
-    await restore(cluster, migrator, home, path)
-
-    assert seen == [set(), {alice.id}]
 
 
 @pytest.mark.usefixtures("filled")
