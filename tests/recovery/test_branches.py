@@ -156,7 +156,9 @@ async def test_a_branch_without_rows_has_the_schema_and_its_migrations(
 
 async def test_a_branch_of_a_branch_has_its_rows(branches: LocalBranches) -> None:
     parent = await make(branches)
-    await as_superuser(branches, parent, "CREATE TABLE kept AS SELECT 42 AS answer")
+    await as_superuser(
+        branches, parent, "DROP TABLE IF EXISTS kept; CREATE TABLE kept AS SELECT 42 AS answer"
+    )
     await as_superuser(branches, parent, "GRANT SELECT ON kept TO viral_app")
 
     child = await make(branches, parent=parent.name)
