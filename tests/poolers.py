@@ -13,6 +13,7 @@ from clusters import Cluster, free_port
 from viral.database.urls import ServerUrl
 from viral.errors import BinariesMissing
 from viral.postgres.pooler import Pooler, find_program
+from viral.postgres.server import Server
 
 # Read before the tests' environment is cleaned of the settings of this machine.
 IS_REQUIRED = os.environ.get("VIRAL_REQUIRE_POOLER") == "1"
@@ -20,7 +21,7 @@ CONNECTIONS = 5
 
 
 @asynccontextmanager
-async def running_pooler(cluster: Cluster) -> AsyncIterator[Pooler]:
+async def running_pooler(server: Server) -> AsyncIterator[Pooler]:
     """Have a pooler with five connections for a database."""
     try:
         find_program()
@@ -28,7 +29,7 @@ async def running_pooler(cluster: Cluster) -> AsyncIterator[Pooler]:
         if IS_REQUIRED:
             pytest.fail("VIRAL_REQUIRE_POOLER=1 asks for the tests with PgBouncer: install it")
         pytest.skip(f"the tests with a real pooler did not run: {error.message}")
-    pooler = Pooler(cluster.server, port=free_port(), size=CONNECTIONS)
+    pooler = Pooler(server, port=free_port(), size=CONNECTIONS)
     await pooler.start()
     try:
         yield pooler

@@ -116,7 +116,7 @@ def local_branches(settings: Settings) -> LocalBranches:
         Servers(main_server(settings)),
         clock=lambda: datetime.now(UTC),
         rewind=partial(restore_copy, settings),
-        pooler_port=settings.pooler_port,
+        pooler=pooler_of(settings),
     )
 
 

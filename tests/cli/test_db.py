@@ -225,6 +225,14 @@ def test_the_address_hides_its_password_unless_asked(shell: Shell) -> None:
     assert ":***@" in other["url"]
 
 
+def test_the_address_of_a_pooler_on_any_port_says_that_it_is_one(shell: Shell) -> None:
+    pooled = f"{shell.environment['DATABASE_URL']}?pgbouncer=true"
+
+    shown = shell.viral("db", "url", "--show", DATABASE_URL=pooled)
+
+    assert f"{pooled}\n" == shown.out
+
+
 async def test_the_address_that_is_shown_connects(shell: Shell) -> None:
     arguments = ("db", "url", "--direct", "--role", "viral_readonly", "--show")
     answer = await asyncio.to_thread(shell.viral, *arguments)

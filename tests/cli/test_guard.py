@@ -49,7 +49,15 @@ def test_production_is_refused(environment: str | None, host: str) -> None:
     ],
 )
 def test_a_place_of_development_is_not_refused(environment: str | None, host: str) -> None:
-    refuse_production(settings(environment=environment), parse_url(HERE.format(host)), what="it")
+    url = parse_url(HERE.format(host))
+    refused = []
+
+    try:
+        refuse_production(settings(environment=environment), url, what="it")
+    except NotConfirmed as refusal:
+        refused.append(refusal.message)
+
+    assert [] == refused
 
 
 class Terminal(io.StringIO):
@@ -59,8 +67,14 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_the_name_in_an_option_needs_no_person() -> None:
-    require_name(settings(ci="woodpecker"), "shop", "shop", what="it")
+@pytest.mark.parametrize("ci", ["", "woodpecker"])
+def test_the_name_in_an_option_needs_no_person(monkeypatch: pytest.MonkeyPatch, ci: str) -> None:
+    terminal = Terminal("another\n")
+    monkeypatch.setattr("sys.stdin", terminal)
+
+    require_name(settings(ci=ci), "shop", "shop", what="it")
+
+    assert "another\n" == terminal.read()
 
 
 @pytest.mark.parametrize("typed", ["shops", "SHOP", "", " shop"])

@@ -33,7 +33,7 @@ class RolledBack(Exception):
 
 @pytest.fixture(scope="module")
 async def pooler(cluster: Cluster) -> AsyncIterator[Pooler]:
-    async with running_pooler(cluster) as pooler:
+    async with running_pooler(cluster.server) as pooler:
         yield pooler
 
 

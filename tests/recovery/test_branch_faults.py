@@ -13,16 +13,26 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from branching import databases, fresh_name, make
+from branching import databases, fresh_name, make, silent
+from poolers import running_pooler
 from servers import Homes, as_admin, ask, processes_of
+from sqlalchemy import text
+from tenancy import small
 
+from viral.database.driver import driver_connection
+from viral.database.engine import Database
+from viral.database.secrets import Secrets
 from viral.errors import BadSetting, ServerError
 from viral.postgres.account import server_account
+from viral.postgres.backup.catalogue import Backup
+from viral.postgres.backup.physical import BACKING_UP, ROLE, create_backup
+from viral.postgres.backup.target import LocalFolder, Target
 from viral.postgres.branches.clone import clone_database
 from viral.postgres.branches.local import LocalBranches
 from viral.postgres.branches.registry import MAIN, Held, Registry, new_branch
+from viral.postgres.pooler import Pooler
 from viral.postgres.processes import server_processes
-from viral.servers import main_server, prepare_server, urls_of
+from viral.servers import backup_target, field_keys, main_server, prepare_server, urls_of
 from viral.settings import Settings
 
 pytest_plugins = ["servers", "branching"]
@@ -96,6 +106,42 @@ async def enter(settings: Settings) -> None:
     await connection.close()
 
 
+async def strategies(settings: Settings) -> list[object]:
+    """Tell how the copies that are at work are made."""
+    rows = await ask(
+        main_server(settings),
+        "SELECT substring(query FROM 'STRATEGY (.*)') FROM pg_stat_activity"
+        " WHERE query ~ '^CREATE DATABASE' AND state = 'active'",
+    )
+    return [strategy for (strategy,) in rows]
+
+
+async def back_up(settings: Settings, target: Target | None = None) -> Backup:
+    target = target or backup_target(settings)
+    return await create_backup(main_server(settings), target, field_keys(settings), advance=silent)
+
+
+async def look_in(database: Database) -> object:
+    async with database.session_without_tenant() as session:
+        return await session.scalar(text("SELECT current_database()"))
+
+
+@pytest.fixture
+async def pooler(settings: Settings) -> AsyncIterator[Pooler]:
+    async with running_pooler(main_server(settings)) as pooler:
+        yield pooler
+
+
+@pytest.fixture
+async def behind(settings: Settings, pooler: Pooler) -> AsyncIterator[Database]:
+    """Open main through the pooler, which knows it by then."""
+    key = Secrets.load_or_create(settings.home).context_key
+    database = Database(small(pooler.url.for_database("viral")), context_key=key)
+    await look_in(database)
+    yield database
+    await database.close()
+
+
 @asynccontextmanager
 async def creating(
     settings: Settings, name: str, script: str = CREATE
@@ -123,7 +169,9 @@ async def test_a_copy_that_fails_lets_everybody_in_again(
     admin = main_server(settings).socket_url("viral_admin")
 
     with pytest.raises(asyncpg.DuplicateDatabaseError):
-        await clone_database(admin, branches.registry, source=Held("viral"), target="template1")
+        await clone_database(
+            admin, branches.registry, None, source=Held("viral"), target="template1"
+        )
 
     await enter(settings)
     assert branches.registry.read().held == []
@@ -151,6 +199,93 @@ async def test_what_a_killed_command_left_is_repaired_by_the_next(
     assert name not in {each.name for each in listed}
     assert await databases(settings) == before
     assert not await is_copying(settings)
+
+
+async def test_the_poolers_clients_wait_for_a_copy_and_go_on(
+    settings: Settings, branches: LocalBranches, pooler: Pooler, behind: Database
+) -> None:
+    async with stuck(settings) as release:
+        copying = asyncio.create_task(make(branches))
+        await starts_copying(settings)
+        assert {"viral"} == {
+            each.database for each in (await pooler.status()).pools if each.is_held
+        }
+        waiting = asyncio.create_task(look_in(behind))
+        await asyncio.sleep(0.3)
+        assert not waiting.done()
+        release()
+        await copying
+
+    async with asyncio.timeout(10):
+        assert await waiting == "viral"
+
+
+async def test_the_poolers_clients_go_on_after_a_command_that_was_killed(
+    settings: Settings, branches: LocalBranches, behind: Database
+) -> None:
+    async with stuck(settings), creating(settings, fresh_name()) as process:
+        await starts_copying(settings)
+        process.send_signal(signal.SIGKILL)
+        await process.wait()
+
+        await branches.repair()
+
+    async with asyncio.timeout(10):
+        assert await look_in(behind) == "viral"
+
+
+async def test_a_backup_waits_for_a_copy_of_files(
+    settings: Settings, branches: LocalBranches
+) -> None:
+    async with stuck(settings) as release:
+        copying = asyncio.create_task(make(branches))
+        await starts_copying(settings)
+        assert await strategies(settings) == ["FILE_COPY"]
+        backup = asyncio.create_task(back_up(settings))
+        await asyncio.sleep(2)
+        assert not backup.done()
+        assert await ask(main_server(settings), "TABLE pg_stat_progress_basebackup") == []
+        release()
+        await copying
+
+    assert (await backup).plain_bytes > 0
+
+
+async def test_a_backup_goes_on_while_a_copy_is_made(
+    settings: Settings, branches: LocalBranches
+) -> None:
+    begun, goes_on = asyncio.Event(), asyncio.Event()
+
+    class Slow(LocalFolder):
+        async def write(self, name: str, chunks: AsyncIterator[bytes]) -> int:
+            begun.set()
+            await goes_on.wait()
+            return await super().write(name, chunks)
+
+    backup = asyncio.create_task(back_up(settings, Slow(settings.home / "backups")))
+    await begun.wait()
+    sessions = await ask(
+        main_server(settings),
+        "SELECT application_name FROM pg_stat_activity"
+        f" WHERE usename = '{ROLE}' AND backend_type = 'client backend'",
+    )
+    assert sessions == [(BACKING_UP,)]
+    await make(branches)
+    goes_on.set()
+
+    assert (await backup).plain_bytes > 0
+
+
+async def test_a_copy_is_logged_from_the_moment_that_a_backup_is_about_to_begin(
+    settings: Settings, branches: LocalBranches
+) -> None:
+    beginning = replace(main_server(settings).socket_url(ROLE), application_name=BACKING_UP)
+    async with driver_connection(beginning), stuck(settings) as release:
+        copying = asyncio.create_task(make(branches))
+        await starts_copying(settings)
+        assert await strategies(settings) == ["WAL_LOG"]
+        release()
+        await copying
 
 
 async def test_a_killed_restore_into_a_branch_leaves_no_server_behind(

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,7 +42,7 @@ from viral.settings import Settings
 
 @pytest.fixture(scope="module")
 async def pooler(cluster: Cluster) -> AsyncIterator[Pooler]:
-    async with running_pooler(cluster) as pooler:
+    async with running_pooler(cluster.server) as pooler:
         yield pooler
 
 
@@ -57,9 +58,15 @@ async def app_behind(
     await database.close()
 
 
+@asynccontextmanager
+async def held(pooler: Pooler, database: str) -> AsyncIterator[None]:
+    await pooler.hold(database)
+    yield
+    await pooler.release()
+
+
 async def pid_of(pooler: Pooler) -> int:
-    pid = (await pooler.status()).pid
-    assert pid is not None
+    assert (pid := (await pooler.status()).pid) is not None
     return pid
 
 
@@ -264,7 +271,7 @@ async def test_clients_of_a_held_database_wait_and_go_on_without_an_error(
     await system.close()
     await tenants_seen(app_behind, alice.id)
 
-    async with pooler.held(database_name):
+    async with held(pooler, database_name):
         waiting = asyncio.create_task(tenants_seen(app_behind, alice.id))
         await asyncio.sleep(0.3)
         assert not waiting.done()
@@ -290,8 +297,7 @@ async def test_a_transaction_that_does_not_end_keeps_the_database_from_being_hel
     async with app_behind.tenant_session(alice.id) as session:
         await session.execute(text("SELECT 1"))
         with pytest.raises(ServerError, match="a transaction does not end"):
-            async with pooler.held(database_name):
-                pass
+            await pooler.hold(database_name)
 
     async with asyncio.timeout(5):
         assert [alice.id] == await tenants_seen(app_behind, alice.id)
@@ -301,19 +307,24 @@ async def test_what_a_killed_command_held_the_next_start_lets_go_on(
     pooler: Pooler, database_name: str, app_behind: Database, alice: TestTenant
 ) -> None:
     await tenants_seen(app_behind, alice.id)
-    hold = pooler.held(database_name)
-    await hold.__aenter__()
+    await pooler.hold(database_name)
     assert any(pool.is_held for pool in (await pooler.status()).pools)
 
     await pooler.start()
 
     assert not any(pool.is_held for pool in (await pooler.status()).pools)
-    await hold.__aexit__(None, None, None)
 
 
-async def test_where_no_pooler_knows_the_database_there_is_nobody_to_hold(pooler: Pooler) -> None:
-    async with pooler.held("nobody_came_here"):
-        pass
+async def test_where_no_pooler_knows_the_database_there_is_nobody_to_hold(
+    pooler: Pooler, app_behind: Database, alice: TestTenant
+) -> None:
+    async with held(pooler, "nobody_came_here"), asyncio.timeout(5):
+        assert [alice.id] == await tenants_seen(app_behind, alice.id)
+        found = await pooler._find()
+        assert found is not None
+        known = await pooler._ask(*found, "SHOW DATABASES")
+
+    assert "nobody_came_here" not in {row["name"] for row in known}
 
 
 # The options of the URL, on a real server.

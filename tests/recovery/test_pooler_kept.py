@@ -21,7 +21,7 @@ async def test_a_killed_pooler_is_started_again(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    async with running_pooler(cluster) as pooler:
+    async with running_pooler(cluster.server) as pooler:
         settings = Settings(
             home=cluster.home,
             pooler_port=pooler.url.port,

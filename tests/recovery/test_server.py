@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import json
 import os
 import shutil
@@ -37,7 +36,7 @@ from viral.errors import (
 )
 from viral.postgres import server as server_module
 from viral.postgres.account import server_account
-from viral.postgres.installation import load_installation
+from viral.postgres.installation import load_installation, locked
 from viral.postgres.server import Server
 
 pytest_plugins = ["servers"]
@@ -236,8 +235,8 @@ async def test_two_processes_that_start_at_once_share_one_server(homes: Homes) -
 
 
 async def test_the_running_server_does_not_hold_the_lock(running: Server) -> None:
-    with (running.data_dir.parent / "server.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    async with asyncio.timeout(5), locked(running.installation):
+        assert await running.is_answering()
 
 
 async def test_a_deleted_home_is_a_fresh_installation(pristine: Server) -> None:

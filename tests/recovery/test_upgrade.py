@@ -6,7 +6,6 @@ import signal
 from dataclasses import replace
 from pathlib import Path
 
-import asyncpg
 import pytest
 from factories import make_tenant
 from servers import PREAMBLE, Homes, ask, run_script, server_in
@@ -14,6 +13,7 @@ from shell import Answer, Shell
 from sqlalchemy import text
 
 from viral.database import migrate
+from viral.database.driver import driver_connection
 from viral.database.engine import Database
 from viral.database.secrets import Secrets
 from viral.database.urls import ServerUrl, parse_url
@@ -91,19 +91,10 @@ async def started_with_15(home: Path) -> Server:
 
 
 async def run_sql(url: ServerUrl, *statements: str) -> list[tuple[object, ...]]:
-    connection = await asyncpg.connect(
-        host=url.host,
-        port=url.port,
-        user=url.user,
-        password=url.password,
-        database=url.database,
-    )
-    try:
+    async with driver_connection(url) as connection:
         for statement in statements[:-1]:
             await connection.execute(statement)
         return [tuple(row) for row in await connection.fetch(statements[-1])]
-    finally:
-        await connection.close()
 
 
 def killed_while_copying(home: Path) -> str:

@@ -90,7 +90,11 @@ def test_a_waiver_inside_a_statement_is_for_the_next_one() -> None:
 
 
 def test_a_revision_that_is_clean_or_waived_is_let_through() -> None:
-    require_clean(lint_revision({"change.sql": f"{WAIVER}{DROP}"}))
+    findings = lint_revision({"change.sql": f"{WAIVER}{DROP}", "other.sql": "SELECT 1;"})
+
+    require_clean(findings)
+
+    assert [True] == [each.is_waived for each in findings]
 
 
 def test_a_broken_rule_is_refused_with_its_place_and_what_to_do() -> None:

@@ -95,6 +95,15 @@ def test_a_percent_encoded_part_is_decoded_and_written_back() -> None:
     assert parse_url(url.sqlalchemy.render_as_string(hide_password=False)) == url
 
 
+@pytest.mark.parametrize("query", ["", "?pgbouncer=true", "?sslmode=require&pgbouncer=true"])
+def test_an_address_of_a_pooler_says_so_to_the_product_and_never_to_libpq(query: str) -> None:
+    text = f"postgresql://u:p@h:7000/shop{query}"
+    url = parse_url(text)
+
+    assert text == url.setting(password=True)
+    assert "pgbouncer" not in url.libpq(password=True)
+
+
 def test_an_ipv6_host_and_a_role_and_database_of_choice_keep_the_rest() -> None:
     url = parse_url("postgresql://u:p@[::1]:5433/shop?sslmode=require")
     other = url.for_role("viral_app", "q").for_database("viral")

@@ -244,7 +244,7 @@ async def test_it_is_written_by_itself_after_a_batch(
         for _ in range(BATCH):
             usage.add(use_of(alice.id))
 
-        await _until_written(admin, BATCH)
+        await assert_written(admin, BATCH)
 
 
 async def test_it_is_written_by_itself_after_a_while(
@@ -255,7 +255,7 @@ async def test_it_is_written_by_itself_after_a_while(
     async with usage.written_to(system):
         usage.add(use_of(alice.id))
 
-        await _until_written(admin, 1)
+        await assert_written(admin, 1)
 
 
 async def test_stopping_tries_once_more_what_the_database_did_not_take(
@@ -288,7 +288,7 @@ async def test_stopping_with_a_lost_database_tells_how_much_is_lost(
     assert ("usage.lost", 1) in [(each["event"], each["requests"]) for each in logs]
 
 
-async def _until_written(admin: AsyncConnection, rows: int) -> None:
+async def assert_written(admin: AsyncConnection, rows: int) -> None:
     async with asyncio.timeout(20):
         while await count_rows(admin, "api_usage") != rows:
             await asyncio.sleep(0.02)

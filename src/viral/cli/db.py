@@ -69,7 +69,7 @@ def url(
     """
     settings = load_settings()
     address = _address(settings, direct=direct, role=role)
-    text = _hidden(address) if not show else address.libpq(password=True)
+    text = _hidden(address) if not show else address.setting(password=True)
     if as_json:
         fields = {name: getattr(address, name) for name in ("host", "port", "database", "user")}
         print_json({"url": text, **fields, "pooled": address.is_pooled})
@@ -170,7 +170,7 @@ def _address(settings: Settings, *, direct: bool, role: str | None) -> ServerUrl
 def _hidden(address: ServerUrl) -> str:
     from sqlalchemy import make_url
 
-    return make_url(address.libpq(password=True)).render_as_string(hide_password=True)
+    return make_url(address.setting(password=True)).render_as_string(hide_password=True)
 
 
 async def _is_running(settings: Settings) -> bool:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
+from viral.database.driver import driver_connection
 from viral.database.faults import (
     DRIVER_ERRORS,
-    connecting,
     connection_fault,
     isolation_error,
     sqlstate_of,
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
     from viral.database.urls import ServerUrl
 
-CLOSE_TIMEOUT_S = 5
 # They would end the transaction, outlive it, or need a stream of data beside the text.
 _WITHHELD = {
     "ABORT",
@@ -165,27 +164,12 @@ async def _session(url: ServerUrl, access: Access) -> AsyncIterator[TenantConnec
             f"{url.host}:{url.port} is a pooler: SQL of a person needs a connection of its own.",
             hint="Set DIRECT_URL to the server itself.",
         )
-    arguments = url.connect_args
-    arguments["server_settings"] = {**arguments["server_settings"], **access.settings}
-    with connecting(url):
-        connection = await asyncpg.connect(
-            host=url.host,
-            port=url.port,
-            user=url.user,
-            password=url.password,
-            database=url.database,
-            connection_class=TenantConnection,
-            **arguments,
-        )
-    try:
+    async with driver_connection(
+        url, connection_class=TenantConnection, settings=access.settings
+    ) as connection:
+        assert isinstance(connection, TenantConnection)
         await take_values_whole(connection)
         yield connection
-    finally:
-        # A statement that was interrupted is cancelled at the server, and its work undone.
-        try:
-            await connection.close(timeout=CLOSE_TIMEOUT_S)
-        except DRIVER_ERRORS:
-            connection.terminate()
 
 
 async def _run(connection: TenantConnection, statement: Statement, limit: int) -> Result:

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from viral.database.catalog import read_catalog
+from viral.database.driver import driver_connection
 from viral.database.faults import connecting
 from viral.database.foundation import database_script, quoted, schema_script
 from viral.errors import ShadowRefused, StatementFailed
@@ -44,14 +45,14 @@ class Shadow:
 
     async def run(self, statements: Iterable[str]) -> None:
         """Run statements in one transaction."""
-        async with _driver(self.url) as connection, connection.transaction():
+        async with driver_connection(self.url) as connection, connection.transaction():
             await connection.execute("SET LOCAL ROLE viral_owner")
             for statement in statements:
                 await connection.execute(statement)
 
     async def run_steps(self, steps: Iterable[Step]) -> None:
         """Run steps as a migration would, without its bookkeeping: there are no rows."""
-        async with _driver(self.url) as connection:
+        async with driver_connection(self.url) as connection:
             await connection.execute("SET ROLE viral_owner")
             for step in steps:
                 try:
@@ -89,7 +90,7 @@ async def shadow_database(url: ServerUrl) -> AsyncIterator[Shadow]:
             hint="Set DIRECT_URL to the address of the server itself.",
         )
     name = f"viral_shadow_{secrets.token_hex(8)}"
-    async with _driver(replace(url, application_name=name)) as connection:
+    async with driver_connection(replace(url, application_name=name)) as connection:
         for (left_over,) in await connection.fetch(_LEFT_OVER):
             await _drop(connection, left_over)
         try:
@@ -116,7 +117,7 @@ async def _drop(connection: asyncpg.Connection[asyncpg.Record], name: str) -> No
 
 
 async def _lay_foundation(url: ServerUrl) -> None:
-    async with _driver(url) as connection:
+    async with driver_connection(url) as connection:
         await connection.execute("SET ROLE viral_owner")
         await connection.execute(database_script(url.database))
         # Only here: in a database of the product an administrator makes the schema.
@@ -126,20 +127,3 @@ async def _lay_foundation(url: ServerUrl) -> None:
         await connection.execute(schema_script())
         await connection.execute("SET ROLE viral_owner")
         await connection.execute(f"REVOKE {grant} FROM viral_auth")
-
-
-@asynccontextmanager
-async def _driver(url: ServerUrl) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
-    with connecting(url):
-        connection = await asyncpg.connect(
-            host=url.host,
-            port=url.port,
-            user=url.user,
-            password=url.password,
-            database=url.database,
-            **url.connect_args,
-        )
-    try:
-        yield connection
-    finally:
-        await connection.close()

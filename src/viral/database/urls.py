@@ -119,7 +119,7 @@ class ServerUrl:
         return 0 if self.is_pooled else self.statement_cache_size
 
     def libpq(self, *, password: bool) -> str:
-        """Write the URL as psql, pg_dump and Prisma take it."""
+        """Write the URL as psql and pg_dump take it."""
         url = URL.create(
             "postgresql",
             self.user,
@@ -130,6 +130,11 @@ class ServerUrl:
             query=dict(self.tls),
         )
         return url.render_as_string(hide_password=False)
+
+    def setting(self, *, password: bool) -> str:
+        """Write the URL as DATABASE_URL and Prisma take it: libpq refuses the word of a pooler."""
+        text = self.libpq(password=password)
+        return f"{text}{'&' if self.tls else '?'}pgbouncer=true" if self.is_pooled else text
 
 
 def parse_url(text: str, *, name: str = "DATABASE_URL") -> ServerUrl:

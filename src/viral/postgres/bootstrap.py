@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
-from viral.database.faults import connecting
+from viral.database.driver import driver_connection
 from viral.database.foundation import database_script, quoted, schema_script
 from viral.errors import ServerRefused
 from viral.postgres.installation import locked_file
@@ -175,21 +175,11 @@ async def _try(
 @asynccontextmanager
 async def admin_connection(url: ServerUrl) -> AsyncIterator[asyncpg.Connection]:
     """Connect as who may make roles; say so where it may not."""
-    with connecting(url):
-        connection = await asyncpg.connect(
-            host=url.host,
-            port=url.port,
-            user=url.user,
-            password=url.password,
-            database=url.database,
-            **url.connect_args,
-        )
-    try:
-        yield connection
-    except asyncpg.InsufficientPrivilegeError as error:
-        raise ServerRefused(
-            f"{url.user} may not prepare the server: {error}.",
-            hint="Use a role with CREATEROLE and CREATEDB, or a superuser.",
-        ) from error
-    finally:
-        await connection.close()
+    async with driver_connection(url) as connection:
+        try:
+            yield connection
+        except asyncpg.InsufficientPrivilegeError as error:
+            raise ServerRefused(
+                f"{url.user} may not prepare the server: {error}.",
+                hint="Use a role with CREATEROLE and CREATEDB, or a superuser.",
+            ) from error

@@ -13,13 +13,12 @@ import re
 import secrets
 import shutil
 import signal
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import asyncpg
-
+from viral.database.driver import driver_connection
 from viral.database.faults import connecting
 from viral.database.foundation import quoted
 from viral.database.secrets import write_private
@@ -34,8 +33,6 @@ from viral.postgres.ports import HOST, is_free
 from viral.postgres.server_log import mark_log
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from viral.postgres.account import Account
     from viral.postgres.installation import Installation
     from viral.postgres.server import Server
@@ -156,15 +153,13 @@ class Pooler:
     def lines(self) -> dict[str, str]:
         """The settings with which the product takes this way, passwords in them."""
         return {
-            "DATABASE_URL": f"{self.url.libpq(password=True)}?pgbouncer=true",
+            "DATABASE_URL": self.url.setting(password=True),
             "DIRECT_URL": self._server.url("viral_migrator"),
         }
 
     async def is_running(self) -> bool:
         """Say whether its process lives."""
-        account = await asyncio.to_thread(server_account)
-        files = _files(self._server.installation)
-        return await asyncio.to_thread(_find_process, files, account) is not None
+        return await self._find() is not None
 
     async def start(self) -> None:
         """Start the pooler before a running server, or let the one that runs read all again."""
@@ -205,28 +200,21 @@ class Pooler:
 
     async def status(self) -> PoolerStatus:
         """Look at the pooler without changing anything."""
-        installation = load_installation(self._server.home)
-        if installation is None:
+        if (found := await self._find()) is None:
             return PoolerStatus(is_running=False)
-        account = await asyncio.to_thread(server_account)
-        files = _files(installation)
-        pid = _find_process(files, account)
-        if pid is None:
-            return PoolerStatus(is_running=False)
+        files = found[0]
         held = {
-            row["name"]
-            for row in await self._ask(files, account, "SHOW DATABASES")
-            if row["paused"] == "1"
+            row["name"] for row in await self._ask(*found, "SHOW DATABASES") if row["paused"] == "1"
         }
         pools = [
             _pool(row, held)
-            for row in await self._ask(files, account, "SHOW POOLS")
+            for row in await self._ask(*found, "SHOW POOLS")
             if row["user"] in POOLED_ROLES
         ]
         return PoolerStatus(
             is_running=True,
             port=_kept_port(files),
-            pid=pid,
+            pid=_find_process(*found),
             log_file=files.log_file,
             pools=tuple(pools),
         )
@@ -237,48 +225,43 @@ class Pooler:
         To be called after every ALTER ROLE ... PASSWORD: the pooler logs in to the server with
         what it learnt from its clients' logins, which a new salt already makes useless.
         """
-        installation = load_installation(self._server.home)
-        if installation is None:
-            return
-        account = await asyncio.to_thread(server_account)
-        files = _files(installation)
-        if _find_process(files, account) is not None:
-            await Pooler(self._server, port=_kept_port(files) or self._port).start()
+        if found := await self._find():
+            await Pooler(self._server, port=_kept_port(found[0]) or self._port).start()
 
-    @asynccontextmanager
-    async def held(self, database: str) -> AsyncIterator[None]:
-        """Let the clients of a database wait for the length of the block, without an error.
+    async def hold(self, database: str) -> None:
+        """Let the clients of a database wait, without an error, until they are released.
 
-        Raises ServerError when somebody's transaction does not end in time. Who waits for more
-        than 30 s loses the connection. Nothing happens where no pooler runs.
+        Raises ServerError when somebody's transaction does not end in time; then nobody is held.
+        Who waits for more than 30 s loses the connection. Nothing happens where no pooler runs.
         """
-        installation = load_installation(self._server.home)
-        account = await asyncio.to_thread(server_account)
-        files = None if installation is None else _files(installation)
-        if files is None or _find_process(files, account) is None:
-            yield
+        if (found := await self._find()) is None:
             return
-        known = {row["name"] for row in await self._ask(files, account, "SHOW DATABASES")}
+        known = {row["name"] for row in await self._ask(*found, "SHOW DATABASES")}
         if database not in known:
-            yield
             return
         try:
-            await self._pause(files, account, database)
-            yield
-        finally:
-            await self._let_all_go_on(files, account)
-
-    async def _pause(self, files: _Files, account: Account, database: str) -> None:
-        try:
-            await self._ask(files, account, f"PAUSE {quoted(database)}", timeout_s=HOLD_TIMEOUT_S)
+            await self._ask(*found, f"PAUSE {quoted(database)}", timeout_s=HOLD_TIMEOUT_S)
         except ServerError as error:
+            await self._let_all_go_on(*found)
             raise ServerError(
                 f"The pooler's clients of {database} cannot be held: a transaction does not end.",
                 hint="End what is at work there, then try again: `viral pooler status`.",
             ) from error
 
+    async def release(self) -> None:
+        """Let all go on who are held, also by a command that was killed."""
+        if found := await self._find():
+            await self._let_all_go_on(*found)
+
+    async def _find(self) -> tuple[_Files, Account] | None:
+        """Find the files and the account of the pooler, if one runs."""
+        installation = load_installation(self._server.home)
+        if installation is None:
+            return None
+        account, files = await asyncio.to_thread(server_account), _files(installation)
+        return None if _find_process(files, account) is None else (files, account)
+
     async def _let_all_go_on(self, files: _Files, account: Account) -> None:
-        """Resume what is held, also by a command that was killed."""
         for row in await self._ask(files, account, "SHOW DATABASES"):
             if row["paused"] == "1":
                 await self._ask(files, account, f"RESUME {quoted(row['name'])}")
@@ -309,22 +292,11 @@ class Pooler:
     async def _ask_server(self) -> tuple[dict[str, str], int]:
         """Fetch the verifiers, which must be the server's own to the salt, and max_connections."""
         url = self._server.socket_url("viral_admin")
-        with connecting(url):
-            connection = await asyncpg.connect(
-                host=url.host,
-                port=url.port,
-                user=url.user,
-                password=url.password,
-                database=url.database,
-                **url.connect_args,
-            )
-        try:
+        async with driver_connection(url) as connection:
             rows = await connection.fetch(
                 "SELECT rolname, rolpassword FROM pg_authid WHERE rolname = ANY ($1)", POOLED_ROLES
             )
             most = await connection.fetchval("SELECT current_setting('max_connections')::integer")
-        finally:
-            await connection.close()
         return dict(map(tuple, rows)), int(most)
 
     async def _launch(self, files: _Files, account: Account) -> None:
@@ -368,18 +340,8 @@ class Pooler:
         """
         url = self.url.for_database("postgres")
         with connecting(url):
-            connection = await asyncpg.connect(
-                host=url.host,
-                port=url.port,
-                user=url.user,
-                password=url.password,
-                database=url.database,
-                **url.connect_args,
-            )
-            try:
+            async with driver_connection(url) as connection:
                 await connection.execute("SELECT")
-            finally:
-                await connection.close()
 
     async def _ask(
         self, files: _Files, account: Account, command: str, *, timeout_s: float = CONSOLE_TIMEOUT_S

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
-from viral.database.faults import connecting
+from viral.database.driver import driver_connection
 from viral.database.secrets import sync_folder, write_private
 from viral.errors import ServerError
 from viral.postgres.account import run_program, server_account
@@ -328,19 +328,6 @@ def _size_of(folder: Path) -> int:
 
 @asynccontextmanager
 async def _connection(server: Server) -> AsyncIterator[asyncpg.Connection]:
-    url = server.socket_url("viral_admin")
-    with connecting(url):
-        connection = await asyncpg.connect(
-            host=url.host,
-            port=url.port,
-            user=url.user,
-            password=url.password,
-            database=url.database,
-            ssl=False,
-            timeout=QUERY_TIMEOUT_S,
-            command_timeout=QUERY_TIMEOUT_S,
-        )
-    try:
+    url = replace(server.socket_url("viral_admin"), connect_timeout_s=QUERY_TIMEOUT_S)
+    async with driver_connection(url, command_timeout_s=QUERY_TIMEOUT_S) as connection:
         yield connection
-    finally:
-        await connection.close(timeout=QUERY_TIMEOUT_S)

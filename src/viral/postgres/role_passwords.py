@@ -10,9 +10,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-import asyncpg
-
-from viral.database.faults import connecting, is_wrong_password
+from viral.database.driver import driver_connection
+from viral.database.faults import is_wrong_password
 from viral.database.secrets import RolePasswords, new_password
 from viral.errors import ServerError
 from viral.postgres.bootstrap import admin_connection, set_password
@@ -97,16 +96,7 @@ async def _tell(server: ServerUrl, passwords: Mapping[str, str]) -> None:
 async def _takes(url: ServerUrl) -> bool:
     """Tell whether the server takes the password; where that cannot be known, say that it does."""
     try:
-        with connecting(url):
-            connection = await asyncpg.connect(
-                host=url.host,
-                port=url.port,
-                user=url.user,
-                password=url.password,
-                database=url.database,
-                **url.connect_args,
-            )
+        async with driver_connection(url):
+            return True
     except ServerError as error:
         return not is_wrong_password(error)
-    await connection.close()
-    return True

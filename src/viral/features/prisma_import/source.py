@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
 
-import asyncpg
 import msgspec
 
+from viral.database.driver import driver_connection
 from viral.database.faults import connecting
 from viral.database.urls import parse_url
 from viral.errors import BadInput, ServerUnreachable
@@ -18,6 +18,8 @@ from viral.features.prisma_import.shape import COLUMNS, NOT_OURS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
+
+    import asyncpg
 
     from viral.database.urls import ServerUrl
 
@@ -115,17 +117,9 @@ async def open_source(text: str) -> AsyncIterator[PrismaSource]:
     # The product's own tables are in `public`; here a person may name where Prisma put them.
     bare = urlunsplit(parts._replace(query=urlencode(options, doseq=True)))
     url = parse_url(bare, name="SOURCE_URL")
-    with _reading(url):
-        connection = await asyncpg.connect(
-            host=url.host,
-            port=url.port,
-            user=url.user,
-            password=url.password,
-            database=url.database,
-            **url.connect_args,
-        )
-    try:
+    async with AsyncExitStack() as stack:
         with _reading(url):
+            connection = await stack.enter_async_context(driver_connection(url))
             await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             await connection.execute("SET LOCAL TIME ZONE 'UTC'; SET LOCAL statement_timeout = 0")
             await connection.execute(
@@ -134,9 +128,6 @@ async def open_source(text: str) -> AsyncIterator[PrismaSource]:
             source = PrismaSource(url, connection)
             await source.check()
         yield source
-    finally:
-        # Ends the transaction too; nothing in it is worth a word to a server that may be gone.
-        connection.terminate()
 
 
 @contextmanager

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import TYPE_CHECKING
 
 import asyncpg
 
+from viral.database.driver import driver_connection
 from viral.database.faults import connecting, connection_fault
 from viral.features.verification.verdicts import rows
 
@@ -144,26 +145,15 @@ class Probe:
 @asynccontextmanager
 async def open_probe(url: ServerUrl) -> AsyncIterator[Probe]:
     """Connect as the role of an address."""
-    arguments = url.connect_args
     # A statement that an attack prepared or threw away must not meet the driver's own.
-    arguments["statement_cache_size"] = 0
-    with connecting(url):
-        connection = await asyncpg.connect(
-            host=url.host,
-            port=url.port,
-            user=url.user,
-            password=url.password,
-            database=url.database,
-            **arguments,
-        )
-    try:
-        await connection.execute(_PATIENCE)
-        yield Probe(url, connection)
-    finally:
-        if _is_open(connection):
-            # Cut off in the middle of a statement: there is no end to wait for.
-            connection.terminate()
-        await connection.close()
+    async with driver_connection(replace(url, statement_cache_size=0)) as connection:
+        try:
+            await connection.execute(_PATIENCE)
+            yield Probe(url, connection)
+        finally:
+            if _is_open(connection):
+                # Cut off in the middle of a statement: there is no end to wait for.
+                connection.terminate()
 
 
 def _is_open(connection: asyncpg.Connection[asyncpg.Record]) -> bool:

@@ -7,13 +7,12 @@ import hashlib
 import json
 import tempfile
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import IO, TYPE_CHECKING
 
-import asyncpg
-
-from viral.database.faults import DRIVER_ERRORS, connecting, connection_fault
+from viral.database.driver import driver_connection
+from viral.database.faults import DRIVER_ERRORS, connection_fault
 from viral.errors import BackupBroken, BackupError
 from viral.postgres.backup.base_backup import base_backup, failed
 from viral.postgres.backup.catalogue import (
@@ -40,6 +39,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable
     from datetime import datetime
 
+    import asyncpg
+
     from viral.database.encryption.keys import FieldKey, KeyRing
     from viral.database.urls import ServerUrl
     from viral.postgres.backup.catalogue import Catalogue, Kind
@@ -53,7 +54,11 @@ FIRST_WITH_INCREMENTAL = 17
 # The server forgets its summaries of WAL after ten days (`wal_summary_keep_time`).
 LONGEST_CHAIN = timedelta(days=7)
 ROLE = "viral_backup"
-CONNECT_TIMEOUT_S = 10
+BACKING_UP = "viral backup"
+# The name of sessions that make branches; a killed command leaves one at work in the server.
+BRANCHING = "viral branch"
+COPY_TIMEOUT_S = 900
+COPY_POLL_S = 0.2
 NEXT_ID_POLL_S = 0.2
 
 _FACTS = """
@@ -62,6 +67,10 @@ SELECT clock_timestamp() AS now, current_setting('server_version') AS version,
   (SELECT timeline_id FROM pg_control_checkpoint()) AS timeline,
   (SELECT coalesce(sum(pg_database_size(oid)), 0)::bigint FROM pg_database
    WHERE has_database_privilege(oid, 'CONNECT')) AS size_bytes
+"""
+_BRANCHING = """
+SELECT EXISTS (SELECT FROM pg_stat_activity
+               WHERE usename = 'viral_admin' AND application_name = $1)
 """
 # It keeps the WAL of the backup until the server has sent it, and ends with the session.
 _SLOT = "SELECT pg_create_physical_replication_slot($1, true, true)"
@@ -112,7 +121,7 @@ async def create_backup(
     all of it is stored; what a stopped run left is swept first. Raises BackupError.
     """
     installation = server.installation
-    url = server.socket_url(ROLE, DATABASE)
+    url = server.socket_url(ROLE)
     with claimed(installation.home, "viral backup create"):
         await sweep(target, installation.id)
         await sweep_wal(installation, target)
@@ -216,23 +225,30 @@ def _why_no_chain(catalogue: Catalogue, facts: _Facts) -> str | None:
 @asynccontextmanager
 async def _session(url: ServerUrl) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
     """Be connected beside the backup: for the server's clock, and for the slot."""
-    with connecting(url):
-        connection = await asyncpg.connect(
-            host=url.host,
-            port=url.port,
-            user=url.user,
-            password=url.password,
-            database=url.database,
-            ssl=False,
-            timeout=CONNECT_TIMEOUT_S,
-        )
+    # Not in the database itself: who makes a branch of it ends all sessions there.
+    async with driver_connection(replace(url, application_name=BACKING_UP)) as connection:
+        try:
+            await _no_copy_is_made(connection)
+            yield connection
+        except DRIVER_ERRORS as error:
+            fault = connection_fault(error, url)
+            raise failed(fault.message if fault else str(error)) from error
+
+
+async def _no_copy_is_made(connection: asyncpg.Connection[asyncpg.Record]) -> None:
+    """Wait for a branch that is being made; who makes one from here on sees this session."""
     try:
-        yield connection
-    except DRIVER_ERRORS as error:
-        fault = connection_fault(error, url)
-        raise failed(fault.message if fault else str(error)) from error
-    finally:
-        connection.terminate()
+        async with asyncio.timeout(COPY_TIMEOUT_S):
+            while True:
+                if not await connection.fetchval(_BRANCHING, BRANCHING):
+                    return
+                await asyncio.sleep(COPY_POLL_S)
+    except TimeoutError as error:
+        raise BackupError(
+            f"A branch is being made for {COPY_TIMEOUT_S // 60} minutes; its files cannot be"
+            " backed up yet.",
+            hint="See `viral branch list`, then try again.",
+        ) from error
 
 
 async def _facts(connection: asyncpg.Connection[asyncpg.Record]) -> _Facts:

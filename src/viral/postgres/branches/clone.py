@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING
 import asyncpg
 
 from viral.database.drift import BOOKKEEPING
+from viral.database.driver import driver_connection
 from viral.database.faults import connecting
 from viral.database.foundation import quoted
 from viral.errors import BranchRefused, ServerError
+from viral.postgres.backup.physical import BACKING_UP, BRANCHING, ROLE
 from viral.postgres.bootstrap import prepare_database
 
 if TYPE_CHECKING:
@@ -27,9 +29,8 @@ if TYPE_CHECKING:
     from viral.database.urls import ServerUrl
     from viral.postgres.binaries import Binaries
     from viral.postgres.branches.registry import Held, Registry
+    from viral.postgres.pooler import Pooler
 
-# By this name the next command finds what a killed one left at work in the server.
-APPLICATION = "viral branch"
 _FIRST_WITH_CLONE = 18
 _END_WAIT_MS = 10_000
 # Where the file system knows no clone, PostgreSQL reports the system's own error under these.
@@ -43,10 +44,13 @@ SELECT pg_terminate_backend(pid, $2) FROM pg_stat_activity
 WHERE application_name = $1 AND pid <> pg_backend_pid()
 """
 # A restore could bring changes of the source into a copy of files made during a base backup
-# (PostgreSQL manual, 25.3.7 Caveats); a logged copy is safe.
+# (PostgreSQL manual, 25.3.7 Caveats); a logged copy is safe. A backup of ours can be seen before it
+# begins, and begins when no session of this module's is there: neither passes over the other.
 _STRATEGY = """
-SELECT CASE WHEN EXISTS (SELECT FROM pg_stat_progress_basebackup) THEN 'WAL_LOG'
-            ELSE 'FILE_COPY' END
+SELECT CASE WHEN EXISTS (SELECT FROM pg_stat_progress_basebackup)
+              OR EXISTS (SELECT FROM pg_stat_activity
+                         WHERE usename = $1 AND application_name = $2)
+            THEN 'WAL_LOG' ELSE 'FILE_COPY' END
 """
 
 
@@ -61,31 +65,21 @@ WHERE c.relkind = 'r' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_sche
 @asynccontextmanager
 async def administering(url: ServerUrl) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
     """Connect as the superuser, over the server's own socket."""
-    named = replace(url, application_name=APPLICATION)
+    named = replace(url, application_name=BRANCHING)
     with connecting(named):
-        connection = await asyncpg.connect(
-            host=named.host,
-            port=named.port,
-            user=named.user,
-            password=named.password,
-            database=named.database,
-            **named.connect_args,
-        )
-    try:
-        with connecting(named):
+        async with driver_connection(named) as connection:
             yield connection
-    finally:
-        await connection.close(timeout=10)
 
 
 async def clone_database(
-    admin: ServerUrl, registry: Registry, *, source: Held, target: str
+    admin: ServerUrl, registry: Registry, pooler: Pooler | None, *, source: Held, target: str
 ) -> None:
     """Copy a database with all its rows; nobody is in the source meanwhile.
 
-    Sessions in it end, and come back once the copy is made, also when it was not.
+    Sessions in it end, and come back once the copy is made, also when it was not. Clients of the
+    pooler before the server wait instead, unless a transaction of theirs does not end.
     """
-    async with _held_off(admin, registry, source), administering(admin) as server:
+    async with _held_off(admin, registry, pooler, source), administering(admin) as server:
         await server.execute(_END_SESSIONS, source.database, _END_WAIT_MS)
         try:
             await _copy(server, source.database, target)
@@ -149,33 +143,40 @@ async def drop_database(admin: ServerUrl, name: str) -> None:
 async def end_left_overs(admin: ServerUrl) -> None:
     """End copies that go on in the server though the command that wanted them was killed."""
     async with administering(admin) as server:
-        await server.execute(_END_LEFT_OVERS, APPLICATION, _END_WAIT_MS)
+        await server.execute(_END_LEFT_OVERS, BRANCHING, _END_WAIT_MS)
 
 
-async def let_in(admin: ServerUrl, registry: Registry, held: Held) -> None:
+async def let_in(admin: ServerUrl, registry: Registry, pooler: Pooler | None, held: Held) -> None:
     """Let sessions into a database again, and forget that they were held off."""
     async with administering(admin) as server:
         with suppress(asyncpg.InvalidCatalogNameError):
             await server.execute(f"ALTER DATABASE {quoted(held.database)} ALLOW_CONNECTIONS true")
+    if pooler is not None:
+        await pooler.release()
     with registry.change() as contents:
         contents.held = [each for each in contents.held if each != held]
 
 
 @asynccontextmanager
-async def _held_off(admin: ServerUrl, registry: Registry, held: Held) -> AsyncIterator[None]:
+async def _held_off(
+    admin: ServerUrl, registry: Registry, pooler: Pooler | None, held: Held
+) -> AsyncIterator[None]:
     with registry.change() as contents:
         contents.held.append(held)
     try:
+        if pooler is not None:
+            with suppress(ServerError):
+                await pooler.hold(held.database)
         async with administering(admin) as server:
             await server.execute(f"ALTER DATABASE {quoted(held.database)} ALLOW_CONNECTIONS false")
         yield
     finally:
         # On a connection of its own: that of the copy may be broken.
-        await let_in(admin, registry, held)
+        await let_in(admin, registry, pooler, held)
 
 
 async def _copy(server: asyncpg.Connection[asyncpg.Record], source: str, target: str) -> None:
-    strategy = await server.fetchval(_STRATEGY)
+    strategy = await server.fetchval(_STRATEGY, ROLE, BACKING_UP)
     statement = (
         f"CREATE DATABASE {quoted(target)} OWNER viral_owner"
         f" TEMPLATE {quoted(source)} STRATEGY {strategy}"

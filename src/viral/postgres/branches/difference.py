@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import asyncpg
-
 from viral.database.catalog import differences, summary
 from viral.database.drift import BOOKKEEPING, without_bookkeeping
-from viral.database.faults import connecting
+from viral.database.driver import driver_connection
 from viral.database.foundation import quoted
 from viral.database.shadow import catalog_at
 
@@ -71,24 +69,15 @@ async def compare_branches(
 
 async def count_rows(url: ServerUrl, advance: Advance) -> dict[str, int]:
     """Count the rows of every table of a database."""
-    with connecting(url):
-        connection = await asyncpg.connect(
-            host=url.host,
-            port=url.port,
-            user=url.user,
-            password=url.password,
-            database=url.database,
-            **url.connect_args,
-        )
-    try:
-        async with connection.transaction(isolation="repeatable_read", readonly=True):
-            tables = await connection.fetch(_TABLES, list(BOOKKEEPING))
-            counts = {}
-            for done, (schema, table) in enumerate(tables):
-                advance(f"Counting the rows of {url.database}", done, len(tables))
-                counts[f"{schema}.{table}"] = await connection.fetchval(
-                    f"SELECT count(*) FROM {quoted(schema)}.{quoted(table)}"  # noqa: S608 - quoted
-                )
-            return counts
-    finally:
-        await connection.close()
+    async with (
+        driver_connection(url) as connection,
+        connection.transaction(isolation="repeatable_read", readonly=True),
+    ):
+        tables = await connection.fetch(_TABLES, list(BOOKKEEPING))
+        counts = {}
+        for done, (schema, table) in enumerate(tables):
+            advance(f"Counting the rows of {url.database}", done, len(tables))
+            counts[f"{schema}.{table}"] = await connection.fetchval(
+                f"SELECT count(*) FROM {quoted(schema)}.{quoted(table)}"  # noqa: S608 - quoted
+            )
+        return counts

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from viral.postgres.backup.restore import Restored
     from viral.postgres.branches.provider import Advance, Branch
     from viral.postgres.branches.servers import Servers
+    from viral.postgres.pooler import Pooler
 
 WORK_WAIT_S = 30.0
 WORK_POLL_S = 0.1
@@ -76,13 +77,13 @@ class LocalBranches:
         *,
         clock: Callable[[], datetime],
         rewind: Rewind,
-        pooler_port: int,
+        pooler: Pooler,
     ) -> None:
         self.registry = Registry(servers.main_home)
         self._servers = servers
         self._clock = clock
         self._rewind = rewind
-        self._pooler_port = pooler_port
+        self._pooler = pooler
 
     async def create(
         self,
@@ -227,9 +228,9 @@ class LocalBranches:
             admin = self._servers.admin(branch.home)
             await bootstrap(admin.for_database(branch.database), self._servers.main.secrets)
         url = parse_url(server.url("viral_app", branch.database))
-        if not pooled:
-            return url.libpq(password=password)
-        return replace(url, port=self._pooler_port).libpq(password=password) + "?pgbouncer=true"
+        if pooled:
+            url = self._pooler.url.for_database(branch.database)
+        return url.setting(password=password)
 
     def running(self, branch: Branch) -> AbstractAsyncContextManager[ServerUrl]:
         """Have a branch's server for the length of a block."""
@@ -300,7 +301,7 @@ class LocalBranches:
                     contents.held.remove(held)
                 continue
             async with self._servers.running(held.home) as admin:
-                await let_in(admin, self.registry, held)
+                await let_in(admin, self.registry, self._pooler_before(held.home), held)
         for branch in contents.branches:
             if branch.state != "ready":
                 await self._discard(branch)
@@ -331,7 +332,11 @@ class LocalBranches:
                 return
             advance(f"Copying {source.name}", 0, None)
             held = Held(source.database, source.home)
-            await clone_database(admin, self.registry, source=held, target=branch.database)
+            pooler = self._pooler_before(source.home)
+            await clone_database(admin, self.registry, pooler, source=held, target=branch.database)
+
+    def _pooler_before(self, home: Path | None) -> Pooler | None:
+        return self._pooler if home is None else None
 
     async def _make_restored(self, branch: Branch, at: datetime, advance: Advance) -> Branch:
         """Restore the main server as it was, and keep the one database of it that is wanted."""

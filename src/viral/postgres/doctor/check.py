@@ -7,16 +7,18 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
-import asyncpg
 from sqlalchemy.exc import DBAPIError
 
-from viral.database.faults import DRIVER_ERRORS, connecting
+from viral.database.driver import driver_connection
+from viral.database.faults import DRIVER_ERRORS
 from viral.errors import ServerError, ViralError
 
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
     from datetime import datetime
+
+    import asyncpg
 
     from viral.database.encryption.keys import KeyRing
     from viral.database.encryption.rotation import Use
@@ -194,19 +196,11 @@ def _first_line(error: BaseException) -> str:
 async def looking_into(url: ServerUrl) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
     """Connect for one look; nothing can be changed by it."""
     url = replace(url, connect_timeout_s=min(url.connect_timeout_s, CONNECT_S))
-    with connecting(url):
-        connection = await asyncpg.connect(
-            host=url.host,
-            port=url.port,
-            user=url.user,
-            password=url.password,
-            database=url.database,
-            **url.connect_args,
-        )
-    try:
-        if not url.is_pooled:
-            await connection.execute("SET default_transaction_read_only = on")
-        yield connection
-    finally:
-        # Not close(): a server that hangs would not let go.
-        connection.terminate()
+    async with driver_connection(url) as connection:
+        try:
+            if not url.is_pooled:
+                await connection.execute("SET default_transaction_read_only = on")
+            yield connection
+        finally:
+            # Not in words: a server that hangs would not let go.
+            connection.terminate()
