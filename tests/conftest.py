@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from itertools import count
@@ -13,6 +14,7 @@ import asyncpg
 import pytest
 from clusters import TEMPLATE, Cluster, copy_template, superuser
 from factories import TestTenant, make_tenant
+from memory import write_into_memory
 from sqlalchemy.ext.asyncio import AsyncConnection
 from tenancy import small
 
@@ -26,6 +28,13 @@ from viral.postgres.installation import load_installation
 from viral.postgres.server import Server
 
 _numbers = count(1)
+
+
+def pytest_configure() -> None:
+    write_into_memory()
+    # What is imported is compiled once, not by every process.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
 
 
 @pytest.fixture(autouse=True)

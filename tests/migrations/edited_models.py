@@ -45,6 +45,18 @@ class Case:
     refused: str = ""
 
 
+def together(*cases: Case) -> Case:
+    """Make one case of edits that leave each other alone; its name has all of theirs."""
+    return Case(
+        name=" + ".join(case.name for case in cases),
+        edit="\n".join(case.edit.strip("\n") for case in cases),
+        renames=[rename for case in cases for rename in case.renames],
+        lost="; ".join(case.lost for case in cases if case.lost),
+        is_hopeless=any(case.is_hopeless for case in cases),
+        needs=[rule for case in cases for rule in case.needs],
+    )
+
+
 def edited_schema(folder: Path, edit: str) -> Schema:
     """Copy the models, edit them as a diff says, and load what they are after that.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -72,7 +74,7 @@ async def test_a_file_without_results_is_a_problem_without_our_paths(alices: Bro
     problem = answer.json()
     assert (answer.status_code, problem["code"]) == (422, "bad_file")
     assert problem["detail"].startswith("The file is no JSON")
-    assert "/tmp" not in answer.text
+    assert tempfile.gettempdir() not in answer.text
 
 
 async def test_a_form_without_a_file_is_named(alices: Browser) -> None:
