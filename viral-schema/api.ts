@@ -115,10 +115,18 @@ export interface JobOut {
   id: string;
   job_type: string;
   status: string;
+  progress: number;
   attempts: number;
+  max_attempts: number;
   created_at: string;
+  scheduled_for: string;
   started_at: string | null;
   completed_at: string | null;
+}
+
+export interface JobsPage {
+  jobs: JobOut[];
+  next_cursor: string | null;
 }
 
 export interface KeyMade {
@@ -391,8 +399,26 @@ export interface Operations {
     status: 200;
     answer: TenantOut[];
   };
+  /** List jobs, newest first, a page at a time. */
+  "GET /api/v1/jobs": {
+    query: { limit?: number; cursor?: string | null };
+    status: 200;
+    answer: JobsPage;
+  };
   /** Show how a job goes. */
   "GET /api/v1/jobs/{job_id}": {
+    path: { job_id: string };
+    status: 200;
+    answer: JobOut;
+  };
+  /** Cancel a job that has not ended; one that runs is interrupted within seconds. */
+  "POST /api/v1/jobs/{job_id}/cancel": {
+    path: { job_id: string };
+    status: 200;
+    answer: JobOut;
+  };
+  /** Put a failed or canceled job back into the queue. */
+  "POST /api/v1/jobs/{job_id}/retry": {
     path: { job_id: string };
     status: 200;
     answer: JobOut;

@@ -488,15 +488,23 @@ export interface Job {
   id: Uuid;
   scope: "tenant" | "system";
   tenant_id: Uuid | null;
+  place: Uuid;
+  queue: string;
   job_type: string;
   status: "pending" | "blocked" | "running" | "completed" | "failed" | "canceled";
   priority: number;
   payload: Record<string, unknown>;
   result: Record<string, unknown> | null;
   error_message: string | null;
+  progress: number;
   attempts: number;
   max_attempts: number;
+  crashes: number;
   dedupe_key: string | null;
+  batch_id: Uuid | null;
+  waits_for: string[] | null;
+  is_awaited: boolean;
+  is_due: boolean;
   worker_id: Uuid | null;
   scheduled_for: Timestamp;
   started_at: Timestamp | null;
@@ -504,9 +512,36 @@ export interface Job {
   created_at: Timestamp;
 }
 
+/** A call to the outside that a job makes at most once, however often the job is tried. */
+export interface JobEffect {
+  tenant_id: Uuid;
+  id: Uuid;
+  key: string;
+  job_id: Uuid;
+  result: Record<string, unknown> | null;
+  begun_at: Timestamp;
+  done_at: Timestamp | null;
+}
+
+/** When a system job is put into the queue by itself: a cron expression in a time zone. */
+export interface JobSchedule {
+  id: Uuid;
+  name: string;
+  job_type: string;
+  queue: string;
+  cron: string;
+  time_zone: string;
+  missed: "once" | "skip";
+  is_paused: boolean;
+  next_at: Timestamp;
+  last_at: Timestamp | null;
+  created_at: Timestamp;
+}
+
 /** A worker process and when it was last heard of. */
 export interface JobWorker {
   id: Uuid;
+  is_leased: boolean;
   started_at: Timestamp;
   heartbeat_at: Timestamp;
 }
@@ -569,6 +604,8 @@ export interface Tables {
   reflexion_insights: ReflexionInsight;
   scoring_adjustments: ScoringAdjustment;
   job_queue: Job;
+  job_effects: JobEffect;
+  job_schedules: JobSchedule;
   job_workers: JobWorker;
   system_metrics: SystemMetric;
   api_usage: ApiUsage;

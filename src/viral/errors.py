@@ -229,6 +229,19 @@ class QuotaExceeded(ViralError):
     status = 402
 
 
+class WorkFailed(ViralError):
+    """A piece of slow work did not come to its end."""
+
+    code = "work_failed"
+
+
+class JobEnded(ViralError):
+    """A job is not in a state in which this can be done to it."""
+
+    code = "job_ended"
+    status = 409
+
+
 class NothingToWriteAbout(ViralError):
     """There is no trend for the category."""
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from viral.adapters.clerk.people import ClerkApi
 from viral.adapters.clerk.tokens import ClerkTokens
+from viral.adapters.inngest import Inngest
 from viral.adapters.offline_critic import OfflineCritic
 from viral.adapters.offline_writer import OfflineWriter
 from viral.adapters.outgoing import Outgoing
@@ -18,7 +19,7 @@ from viral.database.engine import Database
 from viral.database.reading import Reading
 from viral.database.secrets import Secrets
 from viral.database.urls import parse_url
-from viral.errors import MigrationsPending, ServerRefused
+from viral.errors import BadSetting, MigrationsPending, ServerRefused
 from viral.features.erasure import apply_tombstones
 from viral.features.scoring.effects import word_hasher
 from viral.postgres.branches.registry import MAIN
@@ -49,6 +50,7 @@ class Vendors:
     clerk_tokens: ClerkTokens | None
     clerk_api: ClerkApi | None
     stripe: Stripe | None
+    inngest: Inngest | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,16 +142,24 @@ def _replica(settings: Settings, secrets: Secrets, keys: KeyRing) -> Database | 
 @asynccontextmanager
 async def _vendors(settings: Settings, clock: Callable[[], datetime]) -> AsyncIterator[Vendors]:
     """Wire the adapters that the settings hold keys for; without any nothing is loaded."""
-    if not (settings.clerk_issuer or settings.clerk_secret_key or settings.stripe_api_key):
+    keys = (settings.clerk_issuer, settings.clerk_secret_key, settings.stripe_api_key)
+    if not any(keys) and settings.jobs == "local":
         yield Vendors(None, None, None)
         return
-    places = (settings.clerk_issuer, settings.clerk_api_url, settings.stripe_api_url)
+    places = (
+        settings.clerk_issuer,
+        settings.clerk_api_url,
+        settings.stripe_api_url,
+        settings.inngest_api_url,
+        settings.inngest_event_url,
+    )
     outgoing = Outgoing(vendors=[each for each in places if each])
     try:
         yield Vendors(
             _clerk_tokens(settings, outgoing, clock),
             _clerk_api(settings, outgoing),
             _stripe(settings, outgoing),
+            _inngest(settings, outgoing, clock),
         )
     finally:
         await outgoing.close()
@@ -188,6 +198,36 @@ def _stripe(settings: Settings, outgoing: Outgoing) -> Stripe | None:
         api_version=settings.stripe_api_version,
         prices=parse_prices(settings.stripe_prices),
         outgoing=outgoing,
+    )
+
+
+def _inngest(
+    settings: Settings, outgoing: Outgoing, clock: Callable[[], datetime]
+) -> Inngest | None:
+    if settings.jobs == "local":
+        return None
+    event_key, signing_key = settings.inngest_event_key, settings.inngest_signing_key
+    serve_url, fallback = settings.inngest_serve_url, settings.inngest_signing_key_fallback
+    if not event_key or not signing_key or not serve_url:
+        needed = {
+            "INNGEST_EVENT_KEY": event_key,
+            "INNGEST_SIGNING_KEY": signing_key,
+            "INNGEST_SERVE_URL": serve_url,
+        }
+        missing = " and ".join(name for name, given in needed.items() if not given)
+        raise BadSetting(
+            f"VIRAL_JOBS is inngest, but {missing} is not set.",
+            hint="Set it as docs/inngest.md says, or VIRAL_JOBS=local to do without Inngest.",
+        )
+    return Inngest(
+        event_key=event_key.get_secret_value(),
+        signing_key=signing_key.get_secret_value(),
+        signing_key_fallback=fallback.get_secret_value() if fallback else None,
+        api_url=settings.inngest_api_url,
+        event_url=settings.inngest_event_url,
+        serve_url=serve_url,
+        outgoing=outgoing,
+        clock=clock,
     )
 
 

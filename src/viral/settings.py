@@ -144,6 +144,50 @@ class Settings(BaseSettings):
         validation_alias="STRIPE_PRICES",
         description="Stripe's price of each plan, `STARTER=price_1,PRO=price_2,AGENCY=price_3`.",
     )
+    jobs: Literal["local", "inngest"] = Field(
+        default="local",
+        description="Who calls the worker's handlers: its own loop, or Inngest.",
+    )
+    jobs_listen: bool = Field(
+        default=True,
+        description="Whether workers hear of new jobs (LISTEN), or look for them every second.",
+    )
+    inngest_event_key: SecretStr | None = Field(
+        default=None,
+        validation_alias="INNGEST_EVENT_KEY",
+        description="The key that events are sent to Inngest with.",
+    )
+    inngest_signing_key: SecretStr | None = Field(
+        default=None,
+        validation_alias="INNGEST_SIGNING_KEY",
+        description="`signkey-...`: signs what Inngest and this installation tell each other.",
+    )
+    inngest_signing_key_fallback: SecretStr | None = Field(
+        default=None,
+        validation_alias="INNGEST_SIGNING_KEY_FALLBACK",
+        description="The other signing key while one replaces the other.",
+    )
+    inngest_api_url: str = Field(
+        default="https://api.inngest.com",
+        validation_alias="INNGEST_API_URL",
+        description="Where Inngest's API is.",
+    )
+    inngest_event_url: str = Field(
+        default="https://inn.gs",
+        validation_alias="INNGEST_EVENT_URL",
+        description="Where Inngest takes events.",
+    )
+    inngest_serve_url: str | None = Field(
+        default=None,
+        validation_alias="INNGEST_SERVE_URL",
+        description="The whole address under which Inngest calls this installation.",
+    )
+    inngest_port: int = Field(
+        default=8288,
+        ge=1,
+        le=65535,
+        description="Port of 127.0.0.1 on which a worker takes Inngest's calls.",
+    )
     database_url: str | None = Field(
         default=None,
         validation_alias="DATABASE_URL",

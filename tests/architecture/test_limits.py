@@ -19,7 +19,7 @@ LOCKS = sorted((ROOT / "requirements").glob("*.lock"))
 LONGEST_FUNCTION = 50
 LONGEST_FILE = 500
 # Where an error that we do not know by name may be caught: the command line, HTTP, the worker.
-EDGES = {"cli/application.py", "worker/loop.py", "web/problems.py", "web/door.py"}
+EDGES = {"cli/application.py", "worker/lane.py", "worker/loop.py", "web/problems.py", "web/door.py"}
 
 
 def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
@@ -85,10 +85,9 @@ def test_every_ignored_type_error_has_its_code_and_its_reason() -> None:
         f"{path.relative_to(ROOT)}:{number}"
         for path in PYTHON
         for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1)
-        if "type: ignore" in line
-        and "re.search" not in line
-        and not re.search(r"# type: ignore\[[a-z-, ]+\]  # \S+", line)
-        and path != Path(__file__)
+        # [:] keeps these two lines from finding themselves.
+        if re.search(r"type[:] ignore", line)
+        and not re.search(r"# type[:] ignore\[[a-z, -]+\]  # \S+", line)
     ]
 
     assert [] == bare

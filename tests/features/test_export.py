@@ -77,7 +77,14 @@ def test_everything_of_a_tenant_travels_but_what_lets_somebody_in() -> None:
     taken = {part.name for part in travelling(with_tokens=False)}
 
     left = {table.name for table in METADATA.sorted_tables} - taken
-    of_nobody = {"job_workers", "model_versions", "shared_effects", "system_metrics", "trends"}
+    of_nobody = {
+        "job_schedules",
+        "job_workers",
+        "model_versions",
+        "shared_effects",
+        "system_metrics",
+        "trends",
+    }
     keys = {"api_keys", "invitations", "rate_limits", "sessions", "tenant_contexts"}
     assert left == of_nobody | keys | {"job_queue", "webhook_events"}
 
@@ -188,7 +195,7 @@ async def test_exports_and_restores_stand_in_the_audit_log_of_their_tenant(
         last = (await list_entries(session, limit=1))[0]
 
     assert ("exported tenant", "alice") == (newest.action, newest.subject)
-    assert {"by": "the operator", "rows": 19, "tokens": "left out"} == newest.details
+    assert {"by": "the operator", "rows": 20, "tokens": "left out"} == newest.details
     assert ("restored tenant", "alice2") == (last.action, last.subject)
     assert "2026-11-23T12:00:00Z" == last.details["exported_at"]
 

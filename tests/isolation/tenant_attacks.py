@@ -9,7 +9,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from factories import Row, new_row
-from sqlalchemy import Executable, func, select, text
+from sqlalchemy import Executable, Integer, Uuid, bindparam, func, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 from studio import NOW, learn
@@ -19,13 +19,21 @@ from tenant_world import Move, World, count_touched
 
 from viral.database.faults import sqlstate_of
 from viral.errors import CommitLost, TenantContextMissing, TenantContextUnknown
-from viral.features.jobs import find_job
+from viral.features.jobs.queue import find_job
 from viral.schema.base import uuid7
 from viral.schema.tenants import AuditEntry
 
 # What a turn of reflexion writes: the values are the product's; whose they are is checked.
 DERIVED = ("learner_effects", "self_critiques", "reflexion_insights", "scoring_adjustments")
 SYSTEM_READS = ("memberships", "concepts", "predictions", "performance_feedback", "learner_effects")
+CLAIM = (
+    "SELECT id, tenant_id, attempt FROM viral.claim_jobs(:worker, 'default', 1,"
+    " '00000000-0000-0000-0000-000000000000', NULL, NULL, NULL, true) WHERE id IS NOT NULL"
+)
+FINISH = text(
+    "SELECT count(*) FROM viral.finish_jobs(:worker, ARRAY[:job], ARRAY[:attempt],"
+    " ARRAY[NULL::jsonb], ARRAY[NULL], ARRAY[NULL::float8])"
+).bindparams(bindparam("job", type_=Uuid), bindparam("attempt", type_=Integer))
 INSERTABLE = [table for table in READABLE.values() if granted(table, "INSERT")]
 
 
@@ -215,13 +223,11 @@ async def learn_from_results(world: World) -> None:
 
 
 async def run_a_job(world: World) -> None:
-    """Claim the job that waits longest as the worker, and read it as the tenant it is of."""
+    """Claim a job that waits as the worker, and read it as the tenant it is of."""
     worker_id = uuid7()
     async with world.worker.session_without_tenant() as session:
         await session.execute(select(func.viral.heartbeat(worker_id)))
-        claimed = (
-            await session.execute(select("*").select_from(func.viral.claim_jobs(worker_id, 1)))
-        ).one_or_none()
+        claimed = (await session.execute(text(CLAIM), {"worker": worker_id})).one_or_none()
     waiting = [row for model in world.models for row in model.find("job_queue", status="pending")]
     assert (claimed is None) == (not waiting)
     if claimed is None:
@@ -232,10 +238,9 @@ async def run_a_job(world: World) -> None:
     async with world.app.tenant_session(claimed.tenant_id) as session:
         job = await find_job(session, claimed.id)
         assert job.payload == {"asked_by": model.tenant.slug}
-    finish = text("SELECT viral.finish_job(:job, :worker, :attempt, NULL, NULL, NULL)")
     async with world.worker.session_without_tenant() as session:
         values = {"job": claimed.id, "worker": worker_id, "attempt": claimed.attempt}
-        assert await session.scalar(finish, values)
+        assert await session.scalar(FINISH, values) == 0
     row |= {"status": "completed", "dedupe_key": None}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
+import msgspec
 from factories import Row, new_row
 from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -14,7 +15,8 @@ from tenant_world import Move, count_touched
 from viral.errors import NothingToWriteAbout, QuotaExceeded
 from viral.features.generations.concepts import find_concept
 from viral.features.generations.quota import Reservation, refund_quota, take_quota
-from viral.features.jobs import enqueue, find_job
+from viral.features.jobs.queue import Wish, enqueue, find_job
+from viral.features.jobs.types import JobType
 from viral.features.performance.files import ResultRow
 from viral.features.performance.imports import import_results
 from viral.features.reflexion.adjustments import undo_adjustment
@@ -33,6 +35,15 @@ GROWN = (
     "audit_log",
     "reflexion_insights",
 )
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """What a job of the test carries."""
+
+    asked_by: str
+
+
+TEST = JobType("test", payload=Asked)
 
 
 # Concepts and quota.
@@ -270,11 +281,10 @@ async def ask_for_work(move: Move) -> None:
     made: list[UUID | None] = []
 
     async def ask(session: AsyncSession) -> None:
-        payload: dict[str, object] = {"asked_by": me.tenant.slug}
+        payload = Asked(me.tenant.slug)
         tenant_id = move.owner.tenant.id
-        made.append(
-            await enqueue(session, "test", tenant_id=tenant_id, payload=payload, dedupe_key=key)
-        )
+        wish = Wish(dedupe_key=key)
+        made.append(await enqueue(session, TEST, payload, tenant_id=tenant_id, wish=wish))
 
     waits = key is not None and me.find("job_queue", dedupe_key=key, status="pending")
     answer = await move.answer(ask)

@@ -158,8 +158,9 @@ operations.py
 -            text("priority DESC"),
 +            "priority",
 @@
--        Index("ix_job_queue_running", "worker_id", postgresql_where=text("status = 'running'")),
-+        Index("ix_job_queue_running", "worker_id", postgresql_where=text("status <> 'pending'")),
+             "place",
+-            postgresql_where=text("status = 'running'"),
++            postgresql_where=text("status <> 'pending'"),
 results.py
 -            postgresql_include=["category", "engagement_rate"],
 +            postgresql_include=["category"],

@@ -66,7 +66,8 @@ async def held(pooler: Pooler, database: str) -> AsyncIterator[None]:
 
 
 async def pid_of(pooler: Pooler) -> int:
-    assert (pid := (await pooler.status()).pid) is not None
+    pid = (await pooler.status()).pid
+    assert pid is not None
     return pid
 
 

@@ -67,6 +67,12 @@ async def test_a26_a_role_calls_its_functions_and_no_others(
     assert {each.name for each in FUNCTIONS if role in each.callers} == called
 
 
+def _paths(settings: list[str]) -> tuple[str, ...]:
+    """Leave out what says how to go about it, and how long."""
+    pace = {"enable_seqscan=off", "plan_cache_mode=force_generic_plan", "lock_timeout=250ms"}
+    return tuple(each for each in settings if each not in pace)
+
+
 async def test_a26_every_function_runs_as_its_owner_with_a_fixed_path(
     cluster: Cluster, module_database: str
 ) -> None:
@@ -78,7 +84,7 @@ async def test_a26_every_function_runs_as_its_owner_with_a_fixed_path(
     await connection.close()
 
     assert {(f.name, True, ('search_path=""',), f.owner) for f in FUNCTIONS} == {
-        (row["proname"], row["prosecdef"], tuple(row["proconfig"]), row["rolname"]) for row in rows
+        (row["proname"], row["prosecdef"], _paths(row["proconfig"]), row["rolname"]) for row in rows
     }
 
 

@@ -9,9 +9,11 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import pytest
 from clusters import Cluster, free_port
 from factories import TestTenant, fill_every_table
+from queues import work_off
 from sqlalchemy import insert, select, text, update
 from sqlalchemy.exc import DBAPIError, InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
@@ -24,7 +26,8 @@ from viral.database.faults import sqlstate_of
 from viral.database.tenancy import current_tenant, set_tenant_context
 from viral.database.urls import parse_url
 from viral.errors import DecryptionFailed, TenantContextMissing, ViralError
-from viral.features.jobs import REFLEXION, enqueue
+from viral.features.jobs.queue import enqueue
+from viral.features.jobs.types import REFLEXION, JobType
 from viral.postgres.installation import load_installation
 from viral.runtime import Runtime, open_runtime
 from viral.schema.base import uuid7
@@ -32,7 +35,6 @@ from viral.schema.content import Concept
 from viral.schema.encrypted import Secret
 from viral.schema.publishing import SocialAccount, Video
 from viral.schema.tenants import AuditEntry
-from viral.worker.loop import claim_jobs, run_job
 
 Work = Callable[[AsyncSession], Awaitable[object]]
 
@@ -226,10 +228,8 @@ async def test_b14_without_a_tenant_nothing_is_sent(cluster: Cluster) -> None:
 # Jobs.
 
 
-async def run_next(runtime: Runtime) -> None:
-    worker_id = uuid7()
-    (claim,) = await claim_jobs(runtime, worker_id, wanted=1)
-    await run_job(runtime, worker_id, claim, stop=asyncio.Event())
+async def run_next(runtime: Runtime, tenant_id: UUID) -> None:
+    await work_off(runtime, tenant_id)
 
 
 @pytest.mark.parametrize("name", ["tenant_id", "concept_id", "video_ids"])
@@ -237,11 +237,13 @@ async def test_b15_a_job_with_ids_of_another_is_not_run_and_noted(
     runtime: Runtime, alice: TestTenant, bob: TestTenant, name: str
 ) -> None:
     async with runtime.app.tenant_session(alice.id) as session:
+        forged = msgspec.defstruct("Forged", [(name, str), ("all", bool)])
+        asked = JobType(REFLEXION.name, payload=forged)
         job = await enqueue(
-            session, REFLEXION, tenant_id=alice.id, payload={name: str(bob.id), "all": True}
+            session, asked, forged(**{name: str(bob.id), "all": True}), tenant_id=alice.id
         )
 
-    await run_next(runtime)
+    await run_next(runtime, alice.id)
 
     async with runtime.app.tenant_session(alice.id) as session:
         ended = (

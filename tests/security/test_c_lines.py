@@ -20,6 +20,7 @@ from security.looks import everywhere, forms_of
 from viral.database.encryption.fields import encrypted_models
 from viral.database.faults import sqlstate_of
 from viral.errors import PlaintextRefused, ViralError
+from viral.features.users.api_keys import PREFIX
 from viral.runtime import Runtime
 from viral.schema.base import uuid7
 from viral.schema.encrypted import EncryptedText, Secret
@@ -97,7 +98,7 @@ async def plant(studio: Litestar, browser: Browser, pair: Pair) -> dict[str, str
     return {
         "access token": access,
         "key": key,
-        "key without prefix": key.rpartition("_")[2],
+        "key without prefix": key.removeprefix(PREFIX),
         "password": password,
         "session": browser.client.cookies[site.session_cookie],
         "invitation": link.rpartition("=")[2],

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from clusters import Cluster
 from factories import TestTenant
 from litestar import Litestar
+from queues import work_off
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from viral.database.engine import Database
-from viral.schema.base import uuid7
-from viral.worker.loop import claim_jobs, run_job
 from web.conftest import Browser, live_some_weeks
 
 
@@ -29,7 +26,7 @@ async def test_status_tells_errors_with_learning_and_without(
 
 
 async def test_a_run_is_asked_for_once_and_can_be_followed(
-    alices: Browser, application: Litestar
+    alices: Browser, alice: TestTenant, application: Litestar
 ) -> None:
     first = await alices.send("/api/v1/reflexion/runs")
     second = await alices.send("/api/v1/reflexion/runs")
@@ -38,9 +35,7 @@ async def test_a_run_is_asked_for_once_and_can_be_followed(
     assert first.json() == second.json()
     job = first.json()["id"]
     assert (await alices.get(f"/api/v1/jobs/{job}")).json()["status"] == "pending"
-    runtime, worker_id = application.state.runtime, uuid7()
-    for claim in await claim_jobs(runtime, worker_id, wanted=1):
-        await run_job(runtime, worker_id, claim, stop=asyncio.Event())
+    await work_off(application.state.runtime, alice.id)
     done = (await alices.get(f"/api/v1/jobs/{job}")).json()
     assert (done["status"], done["job_type"], done["attempts"]) == ("completed", "reflexion", 1)
     assert "result" not in done

@@ -81,7 +81,7 @@ async def test_an_unexpected_error_tells_the_caller_nothing_and_the_log_where(
     failed = next(each for each in logs if each["event"] == "request.failed")
     assert failed["request_id"] == problem["request_id"]
     assert failed["sqlstate"] == "23514"
-    assert any("features/jobs.py" in frame for frame in failed["where"])
+    assert any("features/jobs/queue.py" in frame for frame in failed["where"])
     for said in (answer.text, str(logs)):
         assert "ck_secret" not in said
         assert "INSERT" not in said

@@ -68,6 +68,7 @@ class _Call:
     is_idempotent: bool
     max_bytes: int
     deadline: float  # in the seconds of the event loop's clock
+    is_path_secret: bool = False
 
     @property
     def host(self) -> str:
@@ -125,6 +126,7 @@ class Outgoing:
         json: object = None,
         form: Mapping[str, str] | None = None,
         is_idempotent: bool | None = None,
+        is_path_secret: bool = False,
         max_bytes: int = 1_000_000,
     ) -> Answer:
         """Send a request and read its answer, of any status, within `timeout_s` altogether.
@@ -132,7 +134,8 @@ class Outgoing:
         GET, HEAD, PUT, DELETE, and what carries an Idempotency-Key or is said to be idempotent,
         is sent again after a failed connection, 429 and 5xx. Redirects of vendors are answers;
         a guarded GET or HEAD follows three, each guarded again, and leaves its headers behind
-        when the origin changes. Raises AddressRefused, VendorUnreachable, and VendorRefused when
+        when the origin changes. A path that holds a key is kept out of the log by
+        `is_path_secret`. Raises AddressRefused, VendorUnreachable, and VendorRefused when
         the answer is larger than `max_bytes` or encoded.
         """
         target = _parsed(url)
@@ -152,6 +155,7 @@ class Outgoing:
             is_idempotent=is_idempotent,
             max_bytes=max_bytes,
             deadline=asyncio.get_running_loop().time() + self._timeout_s,
+            is_path_secret=is_path_secret,
         )
         return await self._recorded(call)
 
@@ -180,7 +184,7 @@ class Outgoing:
                 method=call.request.method,
                 host=call.host,
                 # The path of a webhook at a chat service is its password.
-                path=call.request.url.path if call.is_vendor else None,
+                path=None if call.is_path_secret or not call.is_vendor else call.request.url.path,
                 status=record.status,
                 duration_ms=round((monotonic() - started) * 1000),
                 attempt=record.attempt,

@@ -20,6 +20,7 @@ from viral.cli import (
     doctor,
     generate,
     import_prisma,
+    jobs,
     keys,
     migrate,
     people,
@@ -88,6 +89,7 @@ application.add_typer(trends.group, name="trends")
 application.add_typer(concepts.group, name="concepts")
 application.add_typer(performance.group, name="performance")
 application.add_typer(reflexion.group, name="reflexion")
+application.add_typer(jobs.group, name="jobs")
 
 
 def _print_version(asked: bool) -> None:

@@ -62,11 +62,12 @@ def doctor(
 
 def all_checks() -> list[Check]:
     """List the checks in the order in which they are shown."""
-    from viral.postgres.doctor import connection, roles, schema, secrets, storage
+    from viral.postgres.doctor import connection, roles, schema, secrets, snapshots, storage
 
     return [
         *secrets.CHECKS,
         *connection.CHECKS,
+        *snapshots.CHECKS,
         *roles.CHECKS,
         *schema.CHECKS,
         *storage.CHECKS,

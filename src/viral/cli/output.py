@@ -49,7 +49,9 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
     table = Table(box=None, pad_edge=False, header_style="bold")
     for index, name in enumerate(columns):
         is_number = bool(lines) and all(isinstance(line[index], int | float) for line in lines)
-        table.add_column(name, justify="right" if is_number else "left", overflow="fold")
+        table.add_column(
+            name, justify="right" if is_number else "left", overflow="fold", no_wrap=name == "id"
+        )
     for line in lines:
         table.add_row(*(Text(_cell(value)) for value in line))
     out.print(table)

@@ -74,7 +74,7 @@ def import_(
 async def _import(
     rows: Sequence[ResultRow], tenant: str | None, advance: Callable[[str, int, int | None], None]
 ) -> ImportReport:
-    from viral.features import jobs
+    from viral.features.jobs import queue as jobs
     from viral.features.performance.imports import ImportReport, import_results, rows_by_tenant
     from viral.features.tenants import find_tenant
     from viral.runtime import open_runtime
@@ -100,9 +100,7 @@ async def _import(
             advance("Importing", done, len(rows))
         if report.stored:
             async with runtime.system.session_without_tenant() as session:
-                await jobs.enqueue(
-                    session, jobs.REFLEXION, tenant_id=None, dedupe_key=jobs.REFLEXION
-                )
+                await jobs.ask_for_all(session)
     return report
 
 

@@ -13,6 +13,7 @@ from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import ORMExecuteState, Session, with_loader_criteria
 
+from viral.database.calls import Calls
 from viral.database.encryption.fields import KEYS, refuse_bulk_write
 from viral.database.faults import (
     DRIVER_ERRORS,
@@ -31,12 +32,14 @@ from viral.database.tenancy import (
     current_tenant,
     parse_tenant_id,
 )
+from viral.database.waking import Waking
 from viral.errors import PowerfulRole, TenantContextMissing, ViralError
 from viral.schema.base import TenantOwned
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
+    from asyncpg import Record
     from sqlalchemy import Connection
     from sqlalchemy.engine import Dialect, ExceptionContext
     from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -60,6 +63,9 @@ SELECT r.rolsuper OR r.rolbypassrls OR EXISTS (
 FROM pg_catalog.pg_roles AS r
 WHERE r.rolname = current_user
 """
+
+# In a session's `info`: the channels to wake after its commit, and who wakes them.
+WAKES, WAKE = "wakes", "wake"
 
 
 class TenantSession(Session):
@@ -86,6 +92,8 @@ class Database:
         self.url = url
         self._context_key = context_key
         self._field_keys = field_keys
+        self._calls = Calls(url, passwords=passwords)
+        self._waking = Waking(self._calls)
         self._engine = create_async_engine(
             url.sqlalchemy,
             connect_args={**url.connect_args, "connection_class": TenantConnection},
@@ -106,7 +114,24 @@ class Database:
 
     async def close(self) -> None:
         """Close all connections."""
+        await self._waking.close()
+        await self._calls.close()
         await self._engine.dispose()
+
+    async def call(self, statement: str, *arguments: object) -> list[Record]:
+        """Run one statement that asks for no tenant, in one round trip."""
+        return await self._calls.fetch(statement, *arguments)
+
+    async def call_for(
+        self, tenant_id: UUID | str, statement: str, *arguments: object
+    ) -> list[Record]:
+        """Run one statement whose $1 is the tenant's context, in one round trip."""
+        token = self._token(parse_tenant_id(tenant_id))
+        return await self._calls.fetch(statement, token, *arguments)
+
+    def wake(self, channel: str) -> None:
+        """Tell those who listen on a channel that there is something to look at, very soon."""
+        self._waking.wake(channel)
 
     @asynccontextmanager
     async def tenant_session(self, tenant_id: UUID | str) -> AsyncIterator[AsyncSession]:
@@ -146,7 +171,7 @@ class Database:
             AsyncSession(
                 self._engine,
                 sync_session_class=TenantSession,
-                info={**info, KEYS: self._field_keys},
+                info={**info, KEYS: self._field_keys, WAKES: set(), WAKE: self.wake},
                 expire_on_commit=False,
             ) as session,
             session.begin(),
@@ -248,6 +273,19 @@ def _bind_context(session: Session, _transaction: SessionTransaction, conn: Conn
     driver = _driver(conn)
     if not driver.is_in_transaction():
         driver.context = session.info["context"]()
+
+
+def wake_after_commit(session: AsyncSession, channel: str) -> None:
+    """Have `Database.wake` called once the session's transaction is committed."""
+    session.info[WAKES].add(channel)
+
+
+@event.listens_for(TenantSession, "after_commit")
+def _wake(session: Session) -> None:
+    channels = session.info[WAKES]
+    for channel in channels:
+        session.info[WAKE](channel)
+    channels.clear()
 
 
 @event.listens_for(TenantSession, "before_flush")

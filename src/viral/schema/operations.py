@@ -5,14 +5,15 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, func, text
+from sqlalchemy import CheckConstraint, Computed, ForeignKey, Index, UniqueConstraint, func, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from viral.schema.base import Base, Created, Identified, JsonObject, TenantOwned
+from viral.schema.base import Base, Created, Identified, JsonObject, TenantOwned, Texts
 from viral.schema.security import (
     APP,
     AUTH,
+    BY_FUNCTIONS,
     READONLY,
     SYSTEM,
     Grant,
@@ -24,42 +25,104 @@ from viral.schema.security import (
     tenant_only,
 )
 
+# What whoever asks for a job may say of it.
+JOB_REQUEST = (
+    "id",
+    "tenant_id",
+    "scope",
+    "queue",
+    "job_type",
+    "priority",
+    "payload",
+    "max_attempts",
+    "dedupe_key",
+    "batch_id",
+    "is_due",
+    "scheduled_for",
+)
+
 
 class Job(Identified, Created, Base):
     """A piece of slow work. A larger priority runs first, within a tenant.
 
     Claimed over all tenants, so the key is the id alone; `tenant_id` is null for system jobs only.
+    A job that waits for its moment is not due, and stands outside the index that is claimed from.
     """
 
     __tablename__ = "job_queue"
 
     scope: Mapped[str] = mapped_column(server_default="tenant")
     tenant_id: Mapped[UUID | None] = mapped_column(ForeignKey("tenants.id", ondelete="CASCADE"))
+    # Whose share of the workers' time it takes: its tenant's, or that of all system jobs together.
+    place: Mapped[UUID] = mapped_column(
+        Computed(
+            "coalesce(tenant_id, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)", persisted=True
+        )
+    )
+    queue: Mapped[str] = mapped_column(server_default="default")
     job_type: Mapped[str]
     status: Mapped[str] = mapped_column(server_default="pending")
     priority: Mapped[int] = mapped_column(server_default="5")
     payload: Mapped[JsonObject] = mapped_column(server_default=text("'{}'"))
     result: Mapped[JsonObject | None] = mapped_column(JSONB(none_as_null=True))
     error_message: Mapped[str | None]
+    progress: Mapped[int] = mapped_column(server_default="0")
     attempts: Mapped[int] = mapped_column(server_default="0")
     max_attempts: Mapped[int] = mapped_column(server_default="3")
+    # Attempts that ended with their process: the next one runs beside no other suspect.
+    crashes: Mapped[int] = mapped_column(server_default="0")
     dedupe_key: Mapped[str | None]
+    batch_id: Mapped[UUID | None]
+    # The jobs that must be completed before this one is due.
+    waits_for: Mapped[Texts | None]
+    is_awaited: Mapped[bool] = mapped_column(server_default=text("false"))
+    is_due: Mapped[bool] = mapped_column(server_default=text("true"))
     worker_id: Mapped[UUID | None]
     scheduled_for: Mapped[datetime] = mapped_column(server_default=func.now())
     started_at: Mapped[datetime | None]
     completed_at: Mapped[datetime | None]
 
     __table_args__ = (
-        Index(None, "tenant_id", "created_at"),
+        Index(None, "tenant_id", "id"),
         Index(
             "ix_job_queue_waiting",
-            "tenant_id",
+            "queue",
+            "place",
             text("priority DESC"),
-            "scheduled_for",
             "id",
-            postgresql_where=text("status = 'pending'"),
+            postgresql_where=text("status = 'pending' AND is_due AND crashes = 0"),
         ),
-        Index("ix_job_queue_running", "worker_id", postgresql_where=text("status = 'running'")),
+        Index(
+            "ix_job_queue_suspects",
+            "queue",
+            text("priority DESC"),
+            "id",
+            postgresql_where=text("status = 'pending' AND is_due AND crashes > 0"),
+        ),
+        Index(
+            "ix_job_queue_delayed",
+            "scheduled_for",
+            postgresql_where=text("status = 'pending' AND NOT is_due"),
+        ),
+        Index(
+            "ix_job_queue_running",
+            "queue",
+            "place",
+            postgresql_where=text("status = 'running'"),
+        ),
+        Index(
+            "ix_job_queue_blocked",
+            "waits_for",
+            postgresql_using="gin",
+            postgresql_where=text("status = 'blocked'"),
+            info=BY_FUNCTIONS,
+        ),
+        Index(
+            "ix_job_queue_batch",
+            "tenant_id",
+            "batch_id",
+            postgresql_where=text("batch_id IS NOT NULL"),
+        ),
         Index(
             "uq_job_queue_dedupe_key",
             "tenant_id",
@@ -67,7 +130,7 @@ class Job(Identified, Created, Base):
             "dedupe_key",
             unique=True,
             postgresql_nulls_not_distinct=True,
-            postgresql_where=text("status = 'pending' AND dedupe_key IS NOT NULL"),
+            postgresql_where=text("status IN ('pending', 'blocked') AND dedupe_key IS NOT NULL"),
         ),
         CheckConstraint("scope IN ('tenant', 'system')", name="scope"),
         CheckConstraint("(scope = 'system') = (tenant_id IS NULL)", name="scope_tenant"),
@@ -75,38 +138,88 @@ class Job(Identified, Created, Base):
             "status IN ('pending', 'blocked', 'running', 'completed', 'failed', 'canceled')",
             name="status",
         ),
+        CheckConstraint("length(queue) BETWEEN 1 AND 63", name="queue"),
         CheckConstraint("max_attempts BETWEEN 1 AND 100", name="max_attempts"),
+        CheckConstraint("progress BETWEEN 0 AND 100", name="progress"),
         tenant_only(),
         functions_too(),
         Policy("system_jobs", SYSTEM, using="scope = 'system'"),
         Grant(APP, "SELECT"),
-        Grant(
-            APP,
-            "INSERT",
-            columns=(
-                "id",
-                "tenant_id",
-                "scope",
-                "job_type",
-                "priority",
-                "payload",
-                "max_attempts",
-                "dedupe_key",
-                "scheduled_for",
-            ),
-        ),
+        Grant(APP, "INSERT", columns=JOB_REQUEST),
         Grant(READONLY, "SELECT"),
-        Grant(AUTH, "SELECT", "UPDATE", "DELETE"),
-        Grant(SYSTEM, "SELECT", "INSERT"),
+        Grant(AUTH, "SELECT", "INSERT", "UPDATE", "DELETE"),
+        Grant(SYSTEM, "SELECT", "INSERT", "UPDATE"),
+        # Each job leaves two dead rows, whatever the size of the table.
+        {
+            "postgresql_with": {
+                "autovacuum_vacuum_threshold": 2000,
+                "autovacuum_vacuum_scale_factor": 0,
+                "autovacuum_vacuum_cost_delay": 0,
+            }
+        },
+    )
+
+
+class JobEffect(Identified, TenantOwned, Base):
+    """A call to the outside that a job makes at most once, however often the job is tried.
+
+    Written down before the call; an attempt that finds it begun looks the effect up first.
+    """
+
+    __tablename__ = "job_effects"
+
+    key: Mapped[str]
+    job_id: Mapped[UUID]
+    result: Mapped[JsonObject | None] = mapped_column(JSONB(none_as_null=True))
+    begun_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    done_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        UniqueConstraint("tenant_id", "key"),
+        Index(None, "tenant_id", "begun_at"),
+        tenant_only(),
+        functions_too(),
+        Grant(APP, "SELECT", "INSERT", "UPDATE"),
+        Grant(READONLY, "SELECT"),
+        Grant(AUTH, "SELECT", "DELETE"),
+    )
+
+
+class JobSchedule(Identified, Created, Base):
+    """When a system job is put into the queue by itself: a cron expression in a time zone."""
+
+    __tablename__ = "job_schedules"
+
+    name: Mapped[str] = mapped_column(unique=True)
+    job_type: Mapped[str]
+    queue: Mapped[str] = mapped_column(server_default="default")
+    cron: Mapped[str]
+    time_zone: Mapped[str]
+    missed: Mapped[str] = mapped_column(server_default="once")
+    is_paused: Mapped[bool] = mapped_column(server_default=text("false"))
+    next_at: Mapped[datetime]
+    last_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        CheckConstraint("missed IN ('once', 'skip')", name="missed"),
+        CheckConstraint("length(queue) BETWEEN 1 AND 63", name="queue"),
+        functions_too(),
+        system_only(),
+        Grant(AUTH, "SELECT", "UPDATE"),
+        Grant(SYSTEM, "SELECT", "INSERT", "UPDATE", "DELETE"),
     )
 
 
 class JobWorker(Base):
-    """A worker process and when it was last heard of."""
+    """A worker process and when it was last heard of.
+
+    `is_leased`: it holds a session lock on its id, which the server frees when the process dies.
+    """
 
     __tablename__ = "job_workers"
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
+    is_leased: Mapped[bool] = mapped_column(server_default=text("false"))
     started_at: Mapped[datetime] = mapped_column(server_default=func.now())
     heartbeat_at: Mapped[datetime] = mapped_column(server_default=func.now())
 

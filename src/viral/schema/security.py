@@ -26,6 +26,9 @@ MIGRATOR = "viral_migrator"
 OWNERS = (OWNER, AUTH)
 LOGINS = (MIGRATOR, APP, WORKER, SYSTEM, SIGNIN, READONLY, "viral_backup")
 
+# The `info` of an index that definer functions alone search, to whom every row is open.
+BY_FUNCTIONS = {"searched_by": AUTH}
+
 MINE = "tenant_id = (SELECT viral.tenant_id())"
 
 

@@ -11,7 +11,7 @@ from litestar.datastructures import UploadFile
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from viral.errors import BadFile
-from viral.features.jobs import ask_for_reflexion
+from viral.features.jobs.queue import ask_for_reflexion
 from viral.features.performance.files import ResultsFile, read_results
 from viral.features.performance.imports import ImportReport, import_results
 

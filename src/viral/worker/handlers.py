@@ -5,18 +5,20 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from viral.features.jobs import REFLEXION
+from viral.features.jobs.types import REFLEXION
 from viral.features.reflexion.run import run_reflexion
+from viral.worker.handling import HANDLERS, Outcome, job
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-    from uuid import UUID
+    from viral.worker.handling import AtWork
 
-    from viral.runtime import Runtime
+__all__ = ["HANDLERS"]
 
 
-async def learn(runtime: Runtime, tenant_id: UUID | None) -> dict[str, object]:
+@job(REFLEXION)
+async def learn(at_work: AtWork) -> Outcome:
     """Take in all results that wait; whoever asked, the order of results is one for all."""
+    runtime = at_work.runtime
     report = await run_reflexion(
         runtime.app,
         runtime.system,
@@ -25,10 +27,4 @@ async def learn(runtime: Runtime, tenant_id: UUID | None) -> dict[str, object]:
         hashed=runtime.hashed,
     )
     # The totals are of all tenants; a tenant's own job must not tell them.
-    totals: dict[str, object] = {**asdict(report)}
-    return totals if tenant_id is None else {}
-
-
-HANDLERS: dict[str, Callable[[Runtime, UUID | None], Awaitable[dict[str, object]]]] = {
-    REFLEXION: learn,
-}
+    return {**asdict(report)} if at_work.tenant_id is None else {}

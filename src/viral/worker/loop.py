@@ -1,195 +1,195 @@
-"""The loop that claims jobs and runs their handlers."""
+"""A worker: its lanes, its keeper, and the house that it keeps."""
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-import msgspec
 import structlog
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select
 
-from viral.errors import ServerError, ViralError
-from viral.features.audit import note
-from viral.features.jobs import find_job
+from viral.errors import BadInput, ServerError
+from viral.features.jobs.schedules import ship_schedules
 from viral.schema.base import uuid7
 from viral.servers import delete_expired_branches
+from viral.worker.attempts import Exchange
 from viral.worker.backups import keep_backups
 from viral.worker.handlers import HANDLERS
+from viral.worker.inngest.relay import Relay, take_back
+from viral.worker.keeper import Keeper, pause
+from viral.worker.lane import Lane
+from viral.worker.processes import Processes
+from viral.worker.samples import keep_samples, prune_samples
 
 if TYPE_CHECKING:
-    from uuid import UUID
+    from collections.abc import Sequence
 
+    from viral.features.jobs.types import JobType
     from viral.runtime import Runtime
+    from viral.worker.attempts import Claim
+    from viral.worker.inngest.engine import Engine
 
 log = structlog.get_logger(__name__)
 
-POLL_S = 1.0
-HEARTBEAT_S = 3.0
-# A worker not heard of for this long has died; its jobs go to others.
-SILENCE = timedelta(seconds=12)
+CONCURRENCY = 4
+# What runs when the end is asked for may finish; what does not, goes to another worker.
+GRACE_S = 25.0
 HOUSE_EVERY_S = 3600.0
-FIRST_RETRY_S = 5
+KEPT = timedelta(days=7)
+FAILED_KEPT = timedelta(days=30)
+PRUNED_AT_ONCE = 5_000
 RECONNECT_S = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A job that this worker holds; `attempt` fences its completion."""
+class Worker:
+    """One process's share of the queue: up to `concurrency` jobs at once of each of its queues."""
 
-    id: UUID
-    scope: str
-    tenant_id: UUID | None
-    job_type: str
-    attempt: int
+    def __init__(
+        self,
+        runtime: Runtime,
+        *,
+        concurrency: int = CONCURRENCY,
+        queues: Sequence[str] = (),
+        has_watchdog: bool = False,
+    ) -> None:
+        self.id = uuid7()
+        self._runtime = runtime
+        self._has_watchdog = has_watchdog
+        self._processes = Processes()
+        limited = {
+            handled.job_type.queue: handled.job_type
+            for handled in HANDLERS.values()
+            if handled.job_type.running_limit is not None or handled.job_type.rate is not None
+        }
+        known = sorted({handled.job_type.queue for handled in HANDLERS.values()} | {"default"})
+        if unknown := sorted(set(queues) - set(known)):
+            raise BadInput(
+                f"There is no queue {unknown[0]!r}.", hint=f"There are: {', '.join(known)}."
+            )
+        self._engine: Engine | None = None
+        if runtime.vendors.inngest is not None:
+            from viral.worker.inngest.engine import Engine  # noqa: PLC0415 - its web server is large
 
+            self._engine = Engine(
+                runtime, runtime.vendors.inngest, self.id, concurrency=concurrency
+            )
+        suspects = asyncio.Lock()
+        self.lanes = [
+            Lane(
+                runtime,
+                queue,
+                self._exchange(queue, limited.get(queue)),
+                concurrency=concurrency,
+                suspects=suspects,
+                processes=self._processes,
+            )
+            for queue in dict.fromkeys(queues or known)
+        ]
+        self._keeper = Keeper(runtime, self.id, self.lanes)
 
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """How one attempt ended: with an outcome, or with a failure."""
+    def _exchange(self, queue: str, limits: JobType | None) -> Exchange:
+        if self._engine is not None:
+            return self._engine.exchange(queue, limits)
+        return Exchange(self._runtime.worker, self.id, queue, limits)
 
-    outcome: dict[str, object] | None = None
-    failure: str | None = None
-    may_retry: bool = True
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set, then end what runs, for 25 s at most; give the rest back."""
+        ended = asyncio.Event()
+        if self._engine is not None:
+            self._engine.listen()
+        log.info("worker.started", worker_id=str(self.id), jobs=self._runtime.settings.jobs)
+        await self._register(stop)
+        async with asyncio.TaskGroup() as tasks:
+            keeping = [
+                self._keeper.beat(ended, has_watchdog=self._has_watchdog),
+                self._keeper.keep_time(stop),
+                keep_house(self._runtime, stop),
+                keep_samples(self._runtime, stop),
+                _keep_backups(self._runtime, stop),
+            ]
+            if self._runtime.settings.jobs_listen:
+                keeping.append(self._keeper.listen(ended))
+            if self._engine is not None:
+                keeping.append(self._engine.run(self.lanes, stop, ended))
+            for work in keeping:
+                tasks.create_task(work)
+            lanes = [tasks.create_task(lane.run()) for lane in self.lanes]
+            await stop.wait()
+            await self._drain(lanes)
+            ended.set()
+        self._processes.close()
+        log.info("worker.stopped", worker_id=str(self.id))
 
-
-async def run_worker(runtime: Runtime, stop: asyncio.Event) -> None:
-    """Work until `stop` is set; a lost server is waited for."""
-    worker_id = uuid7()
-    log.info("worker.started", worker_id=str(worker_id))
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(_beat(runtime, worker_id, stop))
-        tasks.create_task(_keep_house(runtime, stop))
-        tasks.create_task(_keep_backups(runtime, stop))
+    async def _register(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
             try:
-                claims = await claim_jobs(runtime, worker_id, wanted=1)
+                await self._keeper.register()
             except ServerError as error:
                 log.warning("worker.server_lost", reason=error.message)
-                await _pause(stop, RECONNECT_S)
-                continue
-            for claim in claims:
-                await run_job(runtime, worker_id, claim, stop=stop)
-            if not claims:
-                await _pause(stop, POLL_S)
-    log.info("worker.stopped", worker_id=str(worker_id))
-
-
-async def claim_jobs(runtime: Runtime, worker_id: UUID, *, wanted: int) -> list[Claim]:
-    """Claim waiting jobs, after taking back what dead workers left."""
-    async with runtime.worker.session_without_tenant() as session:
-        await session.execute(select(func.viral.heartbeat(worker_id)))
-        await session.execute(select(func.viral.reap_jobs(SILENCE)))
-        rows = await session.execute(
-            text("SELECT id, scope, tenant_id, job_type, attempt FROM viral.claim_jobs(:w, :n)"),
-            {"w": worker_id, "n": wanted},
-        )
-        return [Claim(*row) for row in rows]
-
-
-async def run_job(runtime: Runtime, worker_id: UUID, claim: Claim, *, stop: asyncio.Event) -> None:
-    """Run one job and note how it ended; a failure is retried with growing delay.
-
-    While the server is lost the note waits: as long as this worker beats, nobody takes the job.
-    """
-    log.info("job.started", job_id=str(claim.id), job_type=claim.job_type)
-    ending = await _run_handler(runtime, claim)
-    while True:
-        try:
-            is_ours = await finish_job(runtime, worker_id, claim, ending)
-        except ServerError as error:
-            log.warning("worker.server_lost", reason=error.message)
-            if stop.is_set():
+                await pause(stop, RECONNECT_S)
+            else:
                 return
-            await _pause(stop, RECONNECT_S)
-        else:
-            break
-    log.info("job.ended", job_id=str(claim.id), failure=ending.failure, is_ours=is_ours)
 
-
-async def _run_handler(runtime: Runtime, claim: Claim) -> Ending:
-    handler = HANDLERS.get(claim.job_type)
-    if handler is None:
-        # Another attempt would find no handler either.
-        return Ending(failure=f"no handler for {claim.job_type}", may_retry=False)
-    try:
-        if not await _has_fair_payload(runtime, claim):
-            return Ending(failure="the payload is not one of this job", may_retry=False)
-        return Ending(outcome=await handler(runtime, claim.tenant_id))
-    except ViralError as error:
-        return Ending(failure=f"{error.code}: {error.message}")
-    except Exception as error:
-        log.exception("job.crashed", job_id=str(claim.id), job_type=claim.job_type)
-        return Ending(failure=type(error).__name__)
-
-
-async def _has_fair_payload(runtime: Runtime, claim: Claim) -> bool:
-    """Tell whether a job asks for nothing but what its type does; else it is noted, not run.
-
-    A tenant is the claim's own, never one that a payload names.
-    """
-    if claim.tenant_id is None:
-        return True
-    async with runtime.app.tenant_session(claim.tenant_id) as session:
-        job = await find_job(session, claim.id)
-        if not job.payload:
-            return True
-        await note(session, "refused job", claim.job_type, job_id=str(claim.id))
-    return False
-
-
-async def finish_job(runtime: Runtime, worker_id: UUID, claim: Claim, ending: Ending) -> bool:
-    """Note how an attempt ended; False when the job is another worker's or attempt's by now."""
-    retry_at = None
-    if ending.may_retry:
-        retry_at = runtime.clock() + timedelta(seconds=FIRST_RETRY_S * 2**claim.attempt)
-    async with runtime.worker.session_without_tenant() as session:
-        return bool(
-            await session.scalar(
-                text(
-                    "SELECT viral.finish_job(:job, :worker, :attempt, cast(:outcome AS jsonb),"
-                    " :failure, :retry_at)"
-                ),
-                {
-                    "job": claim.id,
-                    "worker": worker_id,
-                    "attempt": claim.attempt,
-                    "outcome": None if ending.outcome is None else _encoded(ending.outcome),
-                    "failure": ending.failure,
-                    "retry_at": retry_at,
-                },
-            )
+    async def _drain(self, lanes: Sequence[asyncio.Task[None]]) -> None:
+        unbegun = [claim for lane in self.lanes for claim in lane.stop()]
+        if self._engine is not None:
+            unbegun += self._engine.stop()
+        (_, late), _ = await asyncio.gather(
+            asyncio.wait(lanes, timeout=GRACE_S), self._release(unbegun)
         )
+        left = [claim for lane in self.lanes for claim in lane.interrupt_all()]
+        if late:
+            await asyncio.wait(late, timeout=RECONNECT_S)
+            for task in late:
+                task.cancel()
+        await self._release(left)
 
-
-async def _beat(runtime: Runtime, worker_id: UUID, stop: asyncio.Event) -> None:
-    while not stop.is_set():
+    async def _release(self, claims: Sequence[Claim]) -> None:
+        """Give jobs back that were not begun, or not ended in time: no fault of theirs."""
+        if not claims:
+            return
         try:
-            async with runtime.worker.session_without_tenant() as session:
-                await session.execute(select(func.viral.heartbeat(worker_id)))
-        except ServerError:
-            log.warning("worker.heartbeat_missed")
-        except Exception:
-            # A connection that is cut in mid-statement fails in many ways; the work goes on.
-            log.exception("worker.heartbeat_missed")
-        await _pause(stop, HEARTBEAT_S)
+            await self._runtime.worker.call(
+                Exchange.give_back if self._engine is None else Relay.give_back,
+                self.id,
+                [claim.id for claim in claims],
+                [claim.attempt for claim in claims],
+            )
+        except ServerError as error:
+            # Others take them back when this worker is missed.
+            log.warning("worker.server_lost", reason=error.message)
 
 
-async def _keep_house(runtime: Runtime, stop: asyncio.Event) -> None:
-    """Make partitions ahead; forget counts, sessions and branches that nobody needs."""
+async def keep_house(runtime: Runtime, stop: asyncio.Event) -> None:
+    """Make partitions ahead; forget jobs, counts, sessions and branches that nobody needs."""
     while not stop.is_set():
         try:
             async with runtime.worker.session_without_tenant() as session:
                 await session.execute(select(func.viral.make_partitions()))
                 await session.execute(select(func.viral.prune_access()))
+            async with runtime.system.session_without_tenant() as session:
+                await ship_schedules(session)
+            if runtime.settings.jobs == "local":
+                # Nobody answers the engine any more.
+                await take_back(runtime.worker)
+            await prune_samples(runtime)
+            while await prune_jobs(runtime) == PRUNED_AT_ONCE:
+                await pause(stop, 0.1)
             await delete_expired_branches(runtime.settings)
         except ServerError:
             log.warning("worker.house_missed")
         except Exception:
             log.exception("worker.house_missed")
-        await _pause(stop, HOUSE_EVERY_S)
+        await pause(stop, HOUSE_EVERY_S)
+
+
+async def prune_jobs(runtime: Runtime) -> int:
+    """Delete one batch of jobs that ended long ago; return how many."""
+    rows = await runtime.worker.call(
+        "SELECT viral.prune_jobs($1, $2, $3)", KEPT, FAILED_KEPT, PRUNED_AT_ONCE
+    )
+    return int(rows[0][0])
 
 
 async def _keep_backups(runtime: Runtime, stop: asyncio.Event) -> None:
@@ -199,18 +199,6 @@ async def _keep_backups(runtime: Runtime, stop: asyncio.Event) -> None:
             await keep_backups(runtime.settings, stop)
         except Exception:
             log.exception("backup.crashed")
-            await _pause(stop, HOUSE_EVERY_S)
+            await pause(stop, HOUSE_EVERY_S)
         else:
             return
-
-
-async def _pause(stop: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await stop.wait()
-    except TimeoutError:
-        pass
-
-
-def _encoded(outcome: dict[str, object]) -> str:
-    return msgspec.json.encode(outcome).decode()

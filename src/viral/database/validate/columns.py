@@ -27,7 +27,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from viral.database.validate.findings import Finding
 from viral.database.validate.keys import is_tenants
-from viral.schema.security import security_of
+from viral.schema.security import BY_FUNCTIONS, security_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -145,7 +145,8 @@ def _keys(table: Table) -> Iterator[tuple[object, Iterable[object]]]:
         if isinstance(constraint, UniqueConstraint):
             yield constraint.name, constraint.columns
     for index in table.indexes:
-        yield index.name, index.expressions
+        if index.info != BY_FUNCTIONS:
+            yield index.name, index.expressions
 
 
 def _is_leakproof(part: object) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TextIO
 import msgspec
 
 from viral.errors import BadFile
-from viral.features import jobs
+from viral.features.jobs import queue as jobs
 from viral.features.prisma_import import (
     content,
     learning,
@@ -90,7 +90,7 @@ async def learn_later(system: Database, report: Report) -> None:
     results = report.tables[PerformanceFeedback.__tablename__]
     if results.imported or results.already_there:
         async with system.session_without_tenant() as session:
-            await jobs.enqueue(session, jobs.REFLEXION, tenant_id=None, dedupe_key=jobs.REFLEXION)
+            await jobs.ask_for_all(session)
 
 
 async def _run_step(

@@ -24,7 +24,7 @@ from viral.errors import LockNotObtained
 from viral.features.prisma_import.partitions import Partitions
 from viral.features.prisma_import.rows import insert_rows, known_rows
 from viral.schema.operations import Job, SystemMetric
-from viral.schema.security import APP, AUTH, OWNER, SYSTEM
+from viral.schema.security import APP, AUTH, SYSTEM
 from viral.schema.tenants import ApiKey, Membership, QuotaEntry, Tenant, TenantContext, User
 
 if TYPE_CHECKING:
@@ -134,9 +134,6 @@ class Target:
             return
         if table is Tenant:
             counts.imported += await self._insert_tenants(executor, missing, report)
-        elif table is Job:
-            async with _may_insert_jobs(executor):
-                counts.imported += await insert_rows(executor, table, missing, report)
         else:
             counts.imported += await insert_rows(executor, table, missing, report)
 
@@ -197,26 +194,6 @@ async def open_target(
             yield Target(app=app, system=system, migrator=connection, secrets=secrets)
     finally:
         await engine.dispose()
-
-
-@asynccontextmanager
-async def _may_insert_jobs(executor: Executor) -> AsyncIterator[None]:
-    """Let the functions' owner insert jobs: a right that nobody ever sees outside this transaction.
-
-    The app may insert jobs that wait, and no others; a worker would take them.
-    """
-    for statement in (
-        f"SET LOCAL ROLE {OWNER}",
-        f"GRANT INSERT ON public.job_queue TO {AUTH}",
-        f"SET LOCAL ROLE {AUTH}",
-    ):
-        await executor.execute(text(statement))
-    yield
-    for statement in (
-        f"SET LOCAL ROLE {OWNER}",
-        f"REVOKE INSERT ON public.job_queue FROM {AUTH}",
-    ):
-        await executor.execute(text(statement))
 
 
 def _by_tenant(entries: Sequence[Entry]) -> Iterator[tuple[UUID, list[Entry]]]:

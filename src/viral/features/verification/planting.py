@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING
 
-from viral.features.jobs import REFLEXION
+from viral.features.jobs.types import REFLEXION
 from viral.features.verification.parties import MADE, ways_of
 from viral.features.verification.rows import insert, make_row
 from viral.schema.base import uuid7
@@ -74,7 +74,8 @@ async def hold_learning_back(arena: Arena) -> None:
     """
     await arena.probes[APP].keep(
         "INSERT INTO public.job_queue (id, tenant_id, job_type, dedupe_key, scheduled_for)"
-        f" VALUES ('{uuid7()}', '{arena.attacker.tenant_id}', '{REFLEXION}', '{REFLEXION}',"
+        f" VALUES ('{uuid7()}', '{arena.attacker.tenant_id}', '{REFLEXION.name}',"
+        f" '{REFLEXION.name}',"
         " '9999-01-01 00:00:00+00')",
         context=arena.attacker.token,
     )

@@ -77,10 +77,50 @@ FUNCTIONS = (
     Function("register_invited", "bytea, uuid, text, text", (SIGNIN,)),
     Function("accept_invitation", "bytea, uuid, uuid", (SIGNIN,)),
     Function("enter_by_clerk", "text, text, uuid, bytea, timestamptz, text, integer[]", (SIGNIN,)),
+    # The job queue: what a tenant asks for ...
+    Function(
+        "enqueue_jobs",
+        "text, uuid[], text, text, jsonb[], integer, integer, text, interval, uuid",
+        (APP,),
+    ),
+    Function("payloads_of", "text, uuid[]", (APP,)),
+    Function("wait_for_jobs", "uuid, uuid[]", (APP,)),
+    Function("cancel_jobs", "uuid[]", (APP,)),
+    Function("retry_jobs", "uuid[]", (APP,)),
+    # ... and what a worker does with the jobs of all.
     Function("heartbeat", "uuid", (WORKER,)),
-    Function("claim_jobs", "uuid, integer", (WORKER,)),
-    Function("finish_job", "uuid, uuid, integer, jsonb, text, timestamptz", (WORKER,)),
-    Function("reap_jobs", "interval", (WORKER,)),
+    Function("lease_worker", "uuid", (WORKER,)),
+    Function("lost_jobs", "uuid, uuid[], integer[]", (WORKER,)),
+    Function("waiting_places", "text, uuid, integer", ()),
+    Function("allowed_jobs", "text, uuid, integer, integer, integer, interval", ()),
+    Function("suspect_job", "text, integer", ()),
+    Function(
+        "claim_jobs", "uuid, text, integer, uuid, integer, integer, interval, boolean", (WORKER,)
+    ),
+    Function(
+        "finish_jobs", "uuid, uuid[], integer[], jsonb[], text[], double precision[]", (WORKER,)
+    ),
+    Function(
+        "exchange_jobs",
+        "uuid, uuid[], integer[], jsonb[], text[], double precision[], text, integer, uuid,"
+        " integer, integer, interval, boolean",
+        (WORKER,),
+    ),
+    Function("release_jobs", "uuid, uuid[], integer[]", (WORKER,)),
+    Function("stray_jobs", "uuid, text, uuid[]", (WORKER,)),
+    Function("hand_over_jobs", "uuid, uuid[], integer[]", (WORKER,)),
+    Function("handed_over_jobs", "interval, integer", (WORKER,)),
+    Function("take_job", "uuid, uuid, integer", (WORKER,)),
+    Function("settle_jobs", "uuid[]", ()),
+    Function("reap_jobs", "uuid, interval", (WORKER,)),
+    Function("promote_jobs", "", (WORKER,)),
+    Function("report_progress", "uuid, uuid, integer, integer", (WORKER,)),
+    Function("due_schedules", "", (WORKER,)),
+    Function("fire_schedule", "uuid, timestamptz, timestamptz, uuid, integer", (WORKER,)),
+    Function("first_id_at", "timestamptz", ()),
+    Function("prune_jobs", "interval, interval, integer", (WORKER,)),
+    Function("job_stats", "", (WORKER, SYSTEM)),
+    Function("jobs_of_all", "text, text, uuid, integer", (SYSTEM,)),
     Function("prune_access", "", (WORKER,)),
     Function("make_partitions", "", (WORKER, MIGRATOR), owner=OWNER),
 )

@@ -18,11 +18,16 @@ BEGIN
       first := date_trunc('month', now() AT TIME ZONE 'UTC') + make_interval(months => months);
       name := parent.relname || to_char(first, '_YYYYMM');
       CONTINUE WHEN to_regclass('public.' || quote_ident(name)) IS NOT NULL;
-      EXECUTE format(
-        'CREATE TABLE public.%I PARTITION OF public.%I FOR VALUES FROM (%L) TO (%L)',
-        name, parent.relname, first::text || ' 00:00:00+00',
-        (first + interval '1 month')::date::text || ' 00:00:00+00'
-      );
+      BEGIN
+        EXECUTE format(
+          'CREATE TABLE public.%I PARTITION OF public.%I FOR VALUES FROM (%L) TO (%L)',
+          name, parent.relname, first::text || ' 00:00:00+00',
+          (first + interval '1 month')::date::text || ' 00:00:00+00'
+        );
+      EXCEPTION WHEN duplicate_table OR unique_violation THEN
+        -- Another worker made it at the same moment.
+        CONTINUE;
+      END;
       EXECUTE format('ALTER TABLE public.%I ENABLE ROW LEVEL SECURITY', name);
       EXECUTE format('ALTER TABLE public.%I FORCE ROW LEVEL SECURITY', name);
       made := made + 1;

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated
 from uuid import UUID
 
 import msgspec
-from litestar import get
-from litestar.params import FromPath
+from litestar import get, post
+from litestar.params import FromPath, FromQuery, QueryParameter
 
-from viral.features.jobs import find_job
-from viral.web.dependencies import Transaction
+from viral.errors import JobEnded
+from viral.features.jobs.queue import cancel_jobs, find_job, newest_jobs, retry_jobs
+from viral.schema.operations import Job
+from viral.web.cursors import Place, cursor_at, place_of
+from viral.web.dependencies import Person, Transaction
+from viral.web.requests import WebRequest
+from viral.web.site import Site
+
+PURPOSE = "jobs"
+MOST_JOBS = 100
 
 
 class JobOut(msgspec.Struct, frozen=True):
@@ -19,22 +28,77 @@ class JobOut(msgspec.Struct, frozen=True):
     id: UUID
     job_type: str
     status: str
+    progress: int
     attempts: int
+    max_attempts: int
     created_at: datetime
+    scheduled_for: datetime
     started_at: datetime | None
     completed_at: datetime | None
+
+
+class JobsPage(msgspec.Struct, frozen=True):
+    """Jobs, newest first; `next_cursor` leads to older ones and is null at the end."""
+
+    jobs: list[JobOut]
+    next_cursor: str | None
+
+
+@get("/jobs")
+async def get_jobs(
+    request: WebRequest,
+    identity: Person,
+    session: Transaction,
+    limit: Annotated[int, QueryParameter(ge=1, le=MOST_JOBS)] = 20,
+    cursor: FromQuery[str | None] = None,
+) -> JobsPage:
+    """List jobs, newest first, a page at a time."""
+    site: Site = request.app.state.site
+    before = place_of(site, identity.tenant_id, cursor, purpose=PURPOSE)
+    found = await newest_jobs(
+        session, limit=limit + 1, before=None if before is None else before[1]
+    )
+    next_cursor = None
+    if len(found) > limit:
+        last = Place(found[limit - 1].created_at, found[limit - 1].id)
+        next_cursor = cursor_at(site, identity.tenant_id, last, purpose=PURPOSE)
+    return JobsPage([_job(each) for each in found[:limit]], next_cursor)
 
 
 @get("/jobs/{job_id:uuid}")
 async def get_job(session: Transaction, job_id: FromPath[UUID]) -> JobOut:
     """Show how a job goes."""
-    job = await find_job(session, job_id)
+    return _job(await find_job(session, job_id))
+
+
+@post("/jobs/{job_id:uuid}/cancel", status_code=200)
+async def cancel(session: Transaction, job_id: FromPath[UUID]) -> JobOut:
+    """Cancel a job that has not ended; one that runs is interrupted within seconds."""
+    if not await cancel_jobs(session, [job_id]):
+        ended = await find_job(session, job_id)
+        raise JobEnded(f"The job is {ended.status}.")
+    return _job(await find_job(session, job_id))
+
+
+@post("/jobs/{job_id:uuid}/retry", status_code=200)
+async def retry(session: Transaction, job_id: FromPath[UUID]) -> JobOut:
+    """Put a failed or canceled job back into the queue."""
+    if not await retry_jobs(session, [job_id]):
+        other = await find_job(session, job_id)
+        raise JobEnded(f"The job is {other.status}: only failed and canceled jobs are retried.")
+    return _job(await find_job(session, job_id))
+
+
+def _job(job: Job) -> JobOut:
     return JobOut(
         id=job.id,
         job_type=job.job_type,
         status=job.status,
+        progress=job.progress,
         attempts=job.attempts,
+        max_attempts=job.max_attempts,
         created_at=job.created_at,
+        scheduled_for=job.scheduled_for,
         started_at=job.started_at,
         completed_at=job.completed_at,
     )

@@ -12,7 +12,7 @@ from litestar import get, post
 from litestar.params import FromPath, QueryParameter
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from viral.features.jobs import ask_for_reflexion
+from viral.features.jobs.queue import ask_for_reflexion
 from viral.features.reflexion import status
 from viral.features.reflexion.adjustments import undo_adjustment
 from viral.features.scoring.labels import label_of

@@ -13,7 +13,7 @@ from litestar.datastructures import UploadFile
 from litestar.params import MultipartBody, URLEncodedBody
 from litestar.response import Redirect
 
-from viral.features.jobs import ask_for_reflexion
+from viral.features.jobs.queue import ask_for_reflexion
 from viral.features.performance.imports import ImportReport
 from viral.features.reflexion.status import FEWEST_RESULTS, WINDOW, ScoredResult, scored_results
 from viral.web.dashboard.flashes import send_back

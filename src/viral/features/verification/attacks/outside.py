@@ -153,8 +153,8 @@ async def _work_for_victim(arena: Arena) -> None:
     job = await _put_job(arena)
     nobody = uuid7()
     for call in (
-        f"viral.claim_jobs('{nobody}', 0)",
-        f"viral.finish_job('{job}', '{nobody}', 0, '{{}}', NULL, NULL)",
+        f"viral.claim_jobs('{nobody}', 'default', 0, '{nobody}', NULL, NULL, NULL, true)",
+        f"viral.finish_jobs('{nobody}', '{{{job}}}', '{{0}}', '{{null}}', '{{null}}', '{{null}}')",
     ):
         await arena.probes[WORKER].keep(f"SELECT * FROM {call}")
 

@@ -1,0 +1,22 @@
+"""The fair queue."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from viral.database.steps import run_script
+
+revision = "0004"
+down_revision = "0003"
+
+_SCRIPTS = Path(__file__).with_suffix("")
+
+
+def upgrade() -> None:
+    run_script(_SCRIPTS / "functions.sql")
+    run_script(_SCRIPTS / "more_functions.sql")
+    run_script(_SCRIPTS / "up.sql")
+
+
+def downgrade() -> None:
+    run_script(_SCRIPTS / "down.sql")

@@ -1,0 +1,1 @@
+"""Workers: lanes, leases, schedules, and what goes wrong with them."""

@@ -1,0 +1,1 @@
+"""Jobs that Inngest calls for."""
