@@ -12,6 +12,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+import structlog
 from clusters import TEMPLATE, Cluster, copy_template, superuser
 from factories import TestTenant, make_tenant
 from memory import write_into_memory
@@ -38,7 +39,7 @@ def pytest_configure() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Keep the settings of this machine away from the tests."""
     for name in os.environ:
         if name.startswith(("VIRAL_", "PG", "NEON_", "AWS_")) or name in {
@@ -47,6 +48,9 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
             "REPLICA_URL",
         }:
             monkeypatch.delenv(name)
+    yield
+    # A command that ran here has left its stream behind, which is closed by now.
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

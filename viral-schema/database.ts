@@ -488,28 +488,28 @@ export interface Job {
   id: Uuid;
   scope: "tenant" | "system";
   tenant_id: Uuid | null;
-  place: Uuid;
-  queue: string;
   job_type: string;
   status: "pending" | "blocked" | "running" | "completed" | "failed" | "canceled";
   priority: number;
   payload: Record<string, unknown>;
   result: Record<string, unknown> | null;
   error_message: string | null;
-  progress: number;
   attempts: number;
   max_attempts: number;
-  crashes: number;
   dedupe_key: string | null;
-  batch_id: Uuid | null;
-  waits_for: string[] | null;
-  is_awaited: boolean;
-  is_due: boolean;
   worker_id: Uuid | null;
   scheduled_for: Timestamp;
   started_at: Timestamp | null;
   completed_at: Timestamp | null;
   created_at: Timestamp;
+  batch_id: Uuid | null;
+  crashes: number;
+  is_awaited: boolean;
+  is_due: boolean;
+  place: Uuid;
+  progress: number;
+  queue: string;
+  waits_for: string[] | null;
 }
 
 /** A call to the outside that a job makes at most once, however often the job is tried. */
@@ -541,9 +541,9 @@ export interface JobSchedule {
 /** A worker process and when it was last heard of. */
 export interface JobWorker {
   id: Uuid;
-  is_leased: boolean;
   started_at: Timestamp;
   heartbeat_at: Timestamp;
+  is_leased: boolean;
 }
 
 /** A measurement of the installation; partitioned by month. */

@@ -155,7 +155,9 @@ publishing.py
         "other indexes of the same names",
         r"""
 operations.py
+-            "place",
 -            text("priority DESC"),
++            "place",
 +            "priority",
 @@
              "place",

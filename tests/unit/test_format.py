@@ -237,12 +237,14 @@ def _jumbled(source: str) -> str:
         if line == "    __table_args__ = (":
             inside = []
         elif inside is not None and line == "    )":
-            options = [each for each in inside if each[0].startswith("        {")]
+            options = [
+                each for each in inside if any(part.startswith("        {") for part in each)
+            ]
             rest = [each for each in inside if each not in options]
             lines += [part for element in [*rest[::-1], *options] for part in element]
             inside = None
         elif inside is not None:
-            starts = line.startswith("        ") and line[8] not in " )"
+            starts = line.startswith("        ") and line[8] not in " )}"
             follows_comment = bool(inside) and inside[-1][-1].strip().startswith("#")
             if starts and not follows_comment:
                 inside.append([])

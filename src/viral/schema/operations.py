@@ -53,34 +53,37 @@ class Job(Identified, Created, Base):
 
     scope: Mapped[str] = mapped_column(server_default="tenant")
     tenant_id: Mapped[UUID | None] = mapped_column(ForeignKey("tenants.id", ondelete="CASCADE"))
-    # Whose share of the workers' time it takes: its tenant's, or that of all system jobs together.
-    place: Mapped[UUID] = mapped_column(
-        Computed(
-            "coalesce(tenant_id, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)", persisted=True
-        )
-    )
-    queue: Mapped[str] = mapped_column(server_default="default")
     job_type: Mapped[str]
     status: Mapped[str] = mapped_column(server_default="pending")
     priority: Mapped[int] = mapped_column(server_default="5")
     payload: Mapped[JsonObject] = mapped_column(server_default=text("'{}'"))
     result: Mapped[JsonObject | None] = mapped_column(JSONB(none_as_null=True))
     error_message: Mapped[str | None]
-    progress: Mapped[int] = mapped_column(server_default="0")
     attempts: Mapped[int] = mapped_column(server_default="0")
     max_attempts: Mapped[int] = mapped_column(server_default="3")
-    # Attempts that ended with their process: the next one runs beside no other suspect.
-    crashes: Mapped[int] = mapped_column(server_default="0")
     dedupe_key: Mapped[str | None]
-    batch_id: Mapped[UUID | None]
-    # The jobs that must be completed before this one is due.
-    waits_for: Mapped[Texts | None]
-    is_awaited: Mapped[bool] = mapped_column(server_default=text("false"))
-    is_due: Mapped[bool] = mapped_column(server_default=text("true"))
     worker_id: Mapped[UUID | None]
     scheduled_for: Mapped[datetime] = mapped_column(server_default=func.now())
     started_at: Mapped[datetime | None]
     completed_at: Mapped[datetime | None]
+    batch_id: Mapped[UUID | None] = mapped_column(sort_order=100)
+    # Attempts that ended with their process: the next one runs beside no other suspect.
+    crashes: Mapped[int] = mapped_column(server_default="0", sort_order=100)
+    # Whether another job waits for this one.
+    is_awaited: Mapped[bool] = mapped_column(server_default=text("false"), sort_order=100)
+    is_due: Mapped[bool] = mapped_column(server_default=text("true"), sort_order=100)
+    # Whose share of the workers' time it takes: its tenant's, or that of all system jobs together.
+    place: Mapped[UUID] = mapped_column(
+        Computed(
+            "coalesce(tenant_id, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)", persisted=True
+        ),
+        sort_order=100,
+    )
+    # In per cent.
+    progress: Mapped[int] = mapped_column(server_default="0", sort_order=100)
+    queue: Mapped[str] = mapped_column(server_default="default", sort_order=100)
+    # The jobs that must be completed before this one is due.
+    waits_for: Mapped[Texts | None] = mapped_column(sort_order=100)
 
     __table_args__ = (
         Index(None, "tenant_id", "id"),
@@ -152,9 +155,9 @@ class Job(Identified, Created, Base):
         # Each job leaves two dead rows, whatever the size of the table.
         {
             "postgresql_with": {
-                "autovacuum_vacuum_threshold": 2000,
-                "autovacuum_vacuum_scale_factor": 0,
                 "autovacuum_vacuum_cost_delay": 0,
+                "autovacuum_vacuum_scale_factor": 0,
+                "autovacuum_vacuum_threshold": 2000,
             }
         },
     )
@@ -219,9 +222,9 @@ class JobWorker(Base):
     __tablename__ = "job_workers"
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
-    is_leased: Mapped[bool] = mapped_column(server_default=text("false"))
     started_at: Mapped[datetime] = mapped_column(server_default=func.now())
     heartbeat_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    is_leased: Mapped[bool] = mapped_column(server_default=text("false"))
 
     __table_args__ = (
         functions_too(),
