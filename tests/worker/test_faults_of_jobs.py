@@ -117,6 +117,9 @@ async def test_f16_a_row_that_is_locked_keeps_no_worker_from_the_others(
                 await session.rollback()
             await until(partial(is_completed, admin, job_id))
 
+    ended = "SELECT status, count(*)::int FROM job_queue GROUP BY 1"
+    assert await fetch(admin, ended) == [("completed", 2)]
+
 
 async def is_completed(admin: AsyncConnection, job_id: UUID) -> bool:
     return await fetch(admin, f"SELECT status FROM job_queue WHERE id = '{job_id}'") == [
@@ -166,6 +169,8 @@ async def test_a_job_that_is_lost_before_its_first_step_leaves_its_place(
         with handled(PLAIN, done):
             await until(partial(is_completed, admin, job_id))
 
+    assert lane.held() == []
+
 
 async def test_a_canceled_job_whose_twin_waits_can_be_retried(
     runtime: Runtime, alice: TestTenant
@@ -211,6 +216,20 @@ async def test_f16_innocents_beside_a_poison_job_are_not_brought_down_with_it(
 
     ended = {row[0]: row[1] for row in await fetch(admin, STATES)}
     assert ended == {poison: "failed"} | dict.fromkeys(innocent, "completed")
+
+
+async def test_a_suspect_counts_for_its_limit(
+    runtime: Runtime, alice: TestTenant, admin: AsyncConnection
+) -> None:
+    limited = JobType("limited", running_limit=2)
+    suspect, *_ = [await add(runtime, alice.id, limited) for _ in range(5)]
+    await execute(admin, f"UPDATE job_queue SET crashes = 1, attempts = 1 WHERE id = '{suspect}'")
+    worker = Claimant(runtime, "limited", limited)
+
+    claims = [*await worker.claim(20), *await worker.claim(20), *await worker.claim(20)]
+
+    assert len(claims) == 2
+    assert claims[0].id == suspect
 
 
 async def test_f16_a_job_that_ends_its_process_becomes_a_dead_letter(

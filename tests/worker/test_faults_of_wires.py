@@ -122,7 +122,7 @@ async def test_f05_a_worker_that_is_cut_off_loses_its_jobs_to_another(
     admin: AsyncConnection,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    await _lose_jobs(runtime, far, wire, alice, admin, monkeypatch, wire.cut)
+    await assert_jobs_go_to_another(runtime, far, wire, alice, admin, monkeypatch, wire.cut)
 
 
 async def test_f06_a_worker_that_is_not_heard_loses_its_jobs_to_another(
@@ -134,10 +134,10 @@ async def test_f06_a_worker_that_is_not_heard_loses_its_jobs_to_another(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Its connections stand, and so does its lease.
-    await _lose_jobs(runtime, far, wire, alice, admin, monkeypatch, wire.hold)
+    await assert_jobs_go_to_another(runtime, far, wire, alice, admin, monkeypatch, wire.hold)
 
 
-async def _lose_jobs(
+async def assert_jobs_go_to_another(
     runtime: Runtime,
     far: Runtime,
     wire: Wire,

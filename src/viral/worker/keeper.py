@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import faulthandler
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import partial
 from time import monotonic
@@ -23,7 +23,7 @@ from viral.features.jobs.queue import CHANNEL
 from viral.worker.schedules import fire_due
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from uuid import UUID
 
     from viral.runtime import Runtime
@@ -95,8 +95,8 @@ class Keeper:
     async def _tick(self) -> float:
         worker, began = self._runtime.worker, monotonic()
         reaped = await worker.call("SELECT viral.reap_jobs($1, $2)", self._worker_id, SILENCE)
-        fired = await fire_due(worker)
         ((promoted, next_in_s),) = await worker.call("SELECT * FROM viral.promote_jobs()")
+        fired = await fire_due(worker)
         if reaped[0][0]:
             log.warning("job.taken_back", jobs=reaped[0][0])
         if reaped[0][0] or fired or promoted:
@@ -127,23 +127,15 @@ class Keeper:
             lane.wake()
 
 
-class _told:  # noqa: N801 - reads as a word
+@contextmanager
+def _told(event: str) -> Iterator[None]:
     """Tell of a server that is lost, and go on."""
-
-    def __init__(self, event: str) -> None:
-        self._event = event
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, _trace: object) -> bool:
-        if isinstance(error, ServerError):
-            log.warning(self._event, reason=error.message)
-            return True
-        if isinstance(error, DRIVER_ERRORS):
-            log.warning(self._event, reason=type(error).__name__)
-            return True
-        return False
+    try:
+        yield
+    except ServerError as error:
+        log.warning(event, reason=error.message)
+    except DRIVER_ERRORS as error:
+        log.warning(event, reason=type(error).__name__)
 
 
 def _set(event: asyncio.Event, _connection: object) -> None:

@@ -123,7 +123,8 @@ BEGIN
       ) AS w
       ORDER BY r.position LIMIT wanted
     );
-  ELSE
+  ELSIF suspect IS NULL THEN
+    -- A suspect counts for its place's limit only once it runs: the others come with the next call.
     FOR position IN 1..cardinality(ring) LOOP
       chosen := chosen || viral.allowed_jobs(
         lane, ring[position], least(share, wanted - cardinality(chosen)),
