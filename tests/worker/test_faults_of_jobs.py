@@ -162,7 +162,7 @@ async def test_a_job_that_is_lost_before_its_first_step_leaves_its_place(
     async with working(runtime, concurrency=1) as worker:
         (lane,) = (lane for lane in worker.lanes if lane.queue == "default")
         claim = Claim(uuid7(), alice.id, PLAIN.name, 1, 0, has_payload=False)
-        lane._ahead.append((claim, None))
+        lane._ahead.append(claim)
         lane._begin()
         lane.lose([claim.id])
         job_id = await add(runtime, alice.id)

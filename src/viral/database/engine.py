@@ -129,9 +129,17 @@ class Database:
         token = self._token(parse_tenant_id(tenant_id))
         return await self._calls.fetch(statement, token, *arguments)
 
+    def context(self, tenant_id: UUID) -> str:
+        """Return what names a tenant to functions of the schema: a capability, to be kept secret."""
+        return self._token(tenant_id)
+
     def wake(self, channel: str) -> None:
         """Tell those who listen on a channel that there is something to look at, very soon."""
         self._waking.wake(channel)
+
+    def may_notify(self) -> bool:
+        """Say whether a statement is to wake by itself instead, as nobody did for a moment."""
+        return self._waking.may_ride()
 
     @asynccontextmanager
     async def tenant_session(self, tenant_id: UUID | str) -> AsyncIterator[AsyncSession]:

@@ -183,7 +183,8 @@ async def retry_system_jobs(session: AsyncSession, job_ids: Sequence[UUID]) -> l
             .values(
                 status="pending",
                 is_due=True,
-                scheduled_for=func.now(),
+                # What an attempt of before this moment hands in is refused.
+                scheduled_for=func.clock_timestamp(),
                 attempts=0,
                 crashes=0,
                 progress=0,

@@ -26,10 +26,11 @@ if TYPE_CHECKING:
 
     from viral.database.engine import Database
 
+# Named in enqueue_jobs.sql as well.
 CHANNEL = "viral_jobs"
 LARGEST_PAYLOAD_BYTES = 256 << 10
 _NOW = timedelta(0)
-_ENQUEUE = "SELECT viral.enqueue_jobs($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
+_ENQUEUE = "SELECT viral.enqueue_jobs($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +109,7 @@ async def enqueue_many(
         literal(None, Text),
         literal(wish.delay, Interval),
         literal(wish.batch_id, Uuid),
+        False,
     )
     await session.execute(select(func.viral.enqueue_jobs(context, *asked)))
     wake_after_commit(session, CHANNEL)
@@ -124,6 +126,7 @@ async def enqueue_now(
 ) -> list[UUID]:
     """Put jobs into a tenant's queue in one round trip, for callers without a transaction."""
     ids = uuid7_run(len(payloads))
+    wakes = database.may_notify()
     await database.call_for(
         tenant_id,
         _ENQUEUE,
@@ -136,8 +139,10 @@ async def enqueue_now(
         wish.dedupe_key,
         wish.delay,
         wish.batch_id,
+        wakes,
     )
-    database.wake(CHANNEL)
+    if not wakes:
+        database.wake(CHANNEL)
     return ids
 
 

@@ -80,7 +80,7 @@ FUNCTIONS = (
     # The job queue: what a tenant asks for ...
     Function(
         "enqueue_jobs",
-        "text, uuid[], text, text, jsonb[], integer, integer, text, interval, uuid",
+        "text, uuid[], text, text, jsonb[], integer, integer, text, interval, uuid, boolean",
         (APP,),
     ),
     Function("payloads_of", "text, uuid[]", (APP,)),
@@ -92,18 +92,22 @@ FUNCTIONS = (
     Function("lease_worker", "uuid", (WORKER,)),
     Function("lost_jobs", "uuid, uuid[], integer[]", (WORKER,)),
     Function("waiting_places", "text, uuid, integer", ()),
+    Function("next_places", "text, uuid, integer", ()),
+    Function("reserved_jobs", "uuid, uuid[]", ()),
     Function("allowed_jobs", "text, uuid, integer, integer, integer, interval", ()),
     Function("suspect_job", "text, integer", ()),
     Function(
         "claim_jobs", "uuid, text, integer, uuid, integer, integer, interval, boolean", (WORKER,)
     ),
+    Function("reserve_jobs", "uuid, text, integer, uuid, uuid[]", ()),
+    Function("begin_jobs", "uuid, text, uuid[], interval", (WORKER,)),
     Function(
         "finish_jobs", "uuid, uuid[], integer[], jsonb[], text[], double precision[]", (WORKER,)
     ),
     Function(
         "exchange_jobs",
         "uuid, uuid[], integer[], jsonb[], text[], double precision[], text, integer, uuid,"
-        " integer, integer, interval, boolean",
+        " integer, integer, interval, boolean, text[], boolean",
         (WORKER,),
     ),
     Function("release_jobs", "uuid, uuid[], integer[]", (WORKER,)),

@@ -1,8 +1,9 @@
 -- Put jobs into the queue of the tenant whose context is given, in one round trip: how many were
 -- made. Twins that wait already are left out. The context is a capability, so it names the tenant.
+-- Where it `wakes`, workers hear of it at the commit.
 CREATE FUNCTION viral.enqueue_jobs(
   context text, ids uuid[], job_type text, queue text, payloads jsonb[], priority integer,
-  max_attempts integer, dedupe_key text, delay interval, batch uuid
+  max_attempts integer, dedupe_key text, delay interval, batch uuid, wakes boolean
 ) RETURNS integer
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = ''
 AS $$
@@ -20,6 +21,9 @@ BEGIN
   FROM unnest(ids, payloads) AS given (id, payload)
   ON CONFLICT DO NOTHING;
   GET DIAGNOSTICS made = ROW_COUNT;
+  IF wakes THEN
+    NOTIFY viral_jobs;
+  END IF;
   RETURN made;
 END
 $$
