@@ -114,9 +114,7 @@ class StoppingExchange(Exchange):
     ) -> Answer:
         if self._queue == HANDING_IN.name and endings:
             await asyncio.Event().wait()
-        answer = await super().__call__(
-            endings, wanted, may_suspect=may_suspect, is_short=is_short
-        )
+        answer = await super().__call__(endings, wanted, may_suspect=may_suspect, is_short=is_short)
         if (self._queue == CLAIMED.name and answer.claims) or (
             self._queue == HANDED_IN.name and endings
         ):

@@ -32,6 +32,7 @@ from viral.database.tenancy import (
     current_tenant,
     parse_tenant_id,
 )
+from viral.database.together import Together
 from viral.database.waking import Waking
 from viral.errors import PowerfulRole, TenantContextMissing, ViralError
 from viral.schema.base import TenantOwned
@@ -94,6 +95,8 @@ class Database:
         self._field_keys = field_keys
         self._calls = Calls(url, passwords=passwords)
         self._waking = Waking(self._calls)
+        # Rows of an id and JSON, of callers that ask for the same at once.
+        self.together: Together[tuple[UUID, str]] = Together()
         self._engine = create_async_engine(
             url.sqlalchemy,
             connect_args={**url.connect_args, "connection_class": TenantConnection},
@@ -137,9 +140,9 @@ class Database:
         """Tell those who listen on a channel that there is something to look at, very soon."""
         self._waking.wake(channel)
 
-    def may_notify(self) -> bool:
-        """Say whether a statement is to wake by itself instead, as nobody did for a moment."""
-        return self._waking.may_ride()
+    def may_wake(self, channel: str) -> bool:
+        """Say whether a statement is to wake a channel by itself; if not, `wake` is to be called."""
+        return self._waking.may_ride(channel)
 
     @asynccontextmanager
     async def tenant_session(self, tenant_id: UUID | str) -> AsyncIterator[AsyncSession]:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from viral.database.calls import Calls
 
 PAUSE_S = 0.005
+# By then nobody has come whose statement could take the call along.
+LATE_S = 0.010
 
 
 class Waking:
@@ -31,16 +33,17 @@ class Waking:
         self._last = -PAUSE_S
 
     def wake(self, channel: str) -> None:
-        """Wake a channel now, or 5 ms after the last time."""
+        """Wake a channel now, or 10 ms after the last time if no statement does before."""
         self._channels.add(channel)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._send())
 
-    def may_ride(self) -> bool:
-        """Say whether a statement is to wake by itself; whoever is told so does it."""
-        if self._channels or monotonic() - self._last < PAUSE_S:
+    def may_ride(self, channel: str) -> bool:
+        """Say whether a statement is to wake a channel by itself; whoever is told so does it."""
+        if monotonic() - self._last < PAUSE_S:
             return False
         self._last = monotonic()
+        self._channels.discard(channel)
         return True
 
     async def close(self) -> None:
@@ -50,7 +53,10 @@ class Waking:
 
     async def _send(self) -> None:
         while self._channels:
-            await asyncio.sleep(self._last + PAUSE_S - monotonic())
+            wait_s = self._last + LATE_S - monotonic()
+            if wait_s > 0:
+                await asyncio.sleep(wait_s)
+                continue
             self._last = monotonic()
             channel = self._channels.pop()
             with suppress(ViralError, *DRIVER_ERRORS):

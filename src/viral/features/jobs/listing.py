@@ -11,9 +11,9 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import load_only
 from sqlalchemy.types import Uuid
 
-from viral.database.engine import tenant_of, wake_after_commit
+from viral.database.engine import wake_after_commit
 from viral.errors import NotFound
-from viral.features.jobs.queue import CHANNEL
+from viral.features.jobs.queue import CHANNEL, STATUS_NOW, jobs_as_they_are
 from viral.schema.operations import Job
 
 if TYPE_CHECKING:
@@ -125,12 +125,11 @@ async def list_jobs_of(
 ) -> list[JobLine]:
     """List jobs of the session's tenant, which has this slug, newest first."""
     wanted = select(Job).options(load_only(*_ROUTING)).order_by(Job.id.desc()).limit(limit)
-    wanted = wanted.where(Job.tenant_id == tenant_of(session))
     if status is not None:
-        wanted = wanted.where(Job.status == status)
+        wanted = wanted.where(STATUS_NOW == status)
     if job_type is not None:
         wanted = wanted.where(Job.job_type == job_type)
-    return [_line(job, slug) for job in await session.scalars(wanted)]
+    return [_line(job, slug) for job in await jobs_as_they_are(session, wanted)]
 
 
 async def find_jobs(session: AsyncSession, job_ids: Sequence[UUID]) -> list[JobLine]:

@@ -87,6 +87,7 @@ FUNCTIONS = (
     Function("wait_for_jobs", "uuid, uuid[]", (APP,)),
     Function("cancel_jobs", "uuid[]", (APP,)),
     Function("retry_jobs", "uuid[]", (APP,)),
+    Function("jobs_at_work", "", (APP,)),
     # ... and what a worker does with the jobs of all.
     Function("heartbeat", "uuid", (WORKER,)),
     Function("lease_worker", "uuid", (WORKER,)),

@@ -399,7 +399,7 @@ GRANT EXECUTE ON FUNCTION viral.exchange_jobs(uuid, uuid[], integer[], jsonb[], 
 
 SET LOCAL ROLE viral_owner;
 
--- step: contract: drop public.job_reservations, drop function viral.begin_jobs(uuid, text, uuid[], interval) and 5 more
+-- step: contract: drop public.job_reservations, drop function viral.begin_jobs(uuid, text, uuid[], interval) and 6 more
 -- at risk: rows of public.job_reservations: SELECT count(*) FROM public.job_reservations
 -- lint: ban-drop-table: the models do not have this table
 DROP TABLE public.job_reservations;
@@ -414,6 +414,9 @@ DROP FUNCTION viral.enqueue_jobs(text, uuid[], text, text, jsonb[], integer, int
 
 -- lint: ban-drop-function: the models do not have this function
 DROP FUNCTION viral.exchange_jobs(uuid, uuid[], integer[], jsonb[], text[], double precision[], text, integer, uuid, integer, integer, interval, boolean, text[], boolean);
+
+-- lint: ban-drop-function: the models do not have this function
+DROP FUNCTION viral.jobs_at_work();
 
 -- lint: ban-drop-function: the models do not have this function
 DROP FUNCTION viral.next_places(text, uuid, integer);
