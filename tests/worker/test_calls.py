@@ -29,7 +29,7 @@ async def test_a_full_pool_of_calls_says_so(narrow: Database) -> None:
     slow = asyncio.create_task(narrow.call("SELECT pg_sleep(1)"))
     await asyncio.sleep(0.1)
 
-    with pytest.raises(PoolExhausted, match="All 1 connections .* in use for 0.2 s") as caught:
+    with pytest.raises(PoolExhausted, match=r"All 1 connections .* in use for 0.2 s") as caught:
         await narrow.call("SELECT 1")
 
     assert "connection_limit=4" in caught.value.hint

@@ -133,7 +133,7 @@ class Database:
         return await self._calls.fetch(statement, token, *arguments)
 
     def context(self, tenant_id: UUID) -> str:
-        """Return what names a tenant to functions of the schema: a capability, to be kept secret."""
+        """Return what names a tenant to functions of the schema: a capability, so a secret."""
         return self._token(tenant_id)
 
     def wake(self, channel: str) -> None:
@@ -141,7 +141,7 @@ class Database:
         self._waking.wake(channel)
 
     def may_wake(self, channel: str) -> bool:
-        """Say whether a statement is to wake a channel by itself; if not, `wake` is to be called."""
+        """Say whether a statement is to wake a channel itself; if not, call `wake`."""
         return self._waking.may_ride(channel)
 
     @asynccontextmanager

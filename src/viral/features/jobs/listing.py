@@ -126,7 +126,7 @@ async def list_jobs_of(
     """List jobs of the session's tenant, which has this slug, newest first."""
     wanted = select(Job).options(load_only(*_ROUTING)).order_by(Job.id.desc()).limit(limit)
     if status is not None:
-        wanted = wanted.where(STATUS_NOW == status)
+        wanted = wanted.where(STATUS_NOW.is_not_distinct_from(status))
     if job_type is not None:
         wanted = wanted.where(Job.job_type == job_type)
     return [_line(job, slug) for job in await jobs_as_they_are(session, wanted)]
