@@ -99,6 +99,7 @@ WEBHOOKS = (receive_clerk, receive_stripe)
 API = (
     trends.get_trends,
     trends.add_trends,
+    trends.fetch_now,
     concepts_api.add_concepts,
     concepts_api.get_concepts,
     concepts_api.get_concept,

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from viral.adapters.trends.reader import open_reader
 from viral.features.jobs.types import REFLEXION
 from viral.features.reflexion.run import run_reflexion
+from viral.features.trends.fetching import fetch_trends
+from viral.features.trends.sources import TRENDS_FETCH
 from viral.worker.handling import HANDLERS, Outcome, job
 
 if TYPE_CHECKING:
@@ -28,3 +31,15 @@ async def learn(at_work: AtWork) -> Outcome:
     )
     # The totals are of all tenants; a tenant's own job must not tell them.
     return {**asdict(report)} if at_work.tenant_id is None else {}
+
+
+@job(TRENDS_FETCH)
+async def fetch(at_work: AtWork) -> Outcome:
+    """Ask the sources of trends that are due; one that fails is asked again in its own time."""
+    async with open_reader() as reader:
+        outcomes = await fetch_trends(at_work.runtime.system, reader)
+    return {
+        "new": sum(each.new for each in outcomes),
+        "refreshed": sum(each.refreshed for each in outcomes),
+        "failed": [each.name for each in outcomes if each.status == "failed"],
+    }
