@@ -48,7 +48,8 @@ def feed_entries(content: bytes, *, name: str) -> list[FeedEntry]:
     try:
         # A stream: bytes could be taken for a file's name.
         entries = feedparser.parse(BytesIO(content)).entries
-        return [_entry(each) for each in entries]
+        # Plain ones: its own look up names of old versions, and warn of it.
+        return [_entry(dict(each)) for each in entries]
     except _BROKEN as error:
         raise BadFile(f"{name} is no feed that can be read.") from error
 

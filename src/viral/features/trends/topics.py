@@ -18,6 +18,8 @@ _SLACK = 8
 # An opened tag without an end is text; the bound keeps the search linear.
 _TAG = re.compile(r"<[a-zA-Z/!?][^<>]{0,500}>")
 _SCRIPT = re.compile(r"<(script|style)\b.*?(?:</\1\s*>|\Z)", re.IGNORECASE | re.DOTALL)
+# Colours and movements of a terminal (ECMA-48, 5.4).
+_TERMINAL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 # They join letters of Persian and parts of emoji; all other format characters hide or reorder.
 _JOINERS = "\u200c\u200d"
 _MARKS = re.compile("[\u0300-\u036f]")
@@ -75,7 +77,7 @@ def clean_text(value: object, *, limit: int) -> str:
 
     A longer one is cut at a word and ends with an ellipsis.
     """
-    text = str("" if value is None else value)[: limit * _SLACK]
+    text = _TERMINAL.sub("", str("" if value is None else value)[: limit * _SLACK])
     # Twice: feeds hold HTML that was escaped before it was put into XML.
     for _ in range(2):
         text = _TAG.sub(" ", _SCRIPT.sub(" ", html.unescape(text)))
