@@ -88,6 +88,8 @@ def _grams_of(texts: Iterable[str]) -> Iterator[str]:
     """Give all words and phrases of each text."""
     left = _MOST_WORDS
     for text in texts:
+        if left <= 0:
+            return
         words = folded_words(text)[:left]
         left -= len(words)
         for size in range(1, _LONGEST_PHRASE + 1):

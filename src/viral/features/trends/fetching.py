@@ -115,8 +115,11 @@ async def fetch_trends(
             kind: [each.name for each in group]
             for kind, group in groupby(sources, key=lambda each: each.kind)
         }
-        counted = select(TrendSource.kind, func.count()).where(TrendSource.is_enabled)
-        counts = dict((await session.execute(counted.group_by(TrendSource.kind))).tuples().all())
+        counted = select(TrendSource.kind, func.count().label("sharers")).where(
+            TrendSource.is_enabled
+        )
+        grouped = await session.execute(counted.group_by(TrendSource.kind))
+        counts = {row.kind: row.sharers for row in grouped}
 
     async def ask(kind: str, names: Sequence[str]) -> list[Outcome]:
         outcomes: list[Outcome] = []
@@ -213,7 +216,8 @@ async def _store(session: AsyncSession, asked: Asked, reading: Reading, *, share
     kind = kinds()[asked.kind]
     wait = kind.back_off(sharers, failures=failures) if failures else kind.interval(sharers)
     if reading.wait_s > 0:
-        wait = max(wait, min(timedelta(seconds=reading.wait_s), LONGEST_ASKED))
+        asked_s = min(reading.wait_s, LONGEST_ASKED.total_seconds())
+        wait = max(wait, timedelta(seconds=asked_s))
     values: dict[str, object] = {
         "next_fetch_at": asked.at + wait,
         "failures": failures,

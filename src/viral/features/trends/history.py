@@ -84,7 +84,7 @@ async def history_of(
         .order_by(TrendObservation.observed_at)
     )
     scores: dict[UUID, list[float]] = {}
-    for trend_id, score in (await session.execute(seen)).tuples():
+    for trend_id, score in await session.execute(seen):
         scores.setdefault(trend_id, []).append(score)
     return scores
 
