@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -67,7 +68,7 @@ def fetch(
     """
     outcomes = asyncio.run(_fetch(source, is_told=not as_json))
     if as_json:
-        print_json([_outcome_document(each) for each in outcomes])
+        print_json([asdict(each) for each in outcomes])
     elif not outcomes:
         out.print("No source is enabled. Add one: viral trends sources add --help")
     if any(each.status == "failed" for each in outcomes):
@@ -177,12 +178,6 @@ def _line(outcome: Outcome) -> str:
 
 def _moment(moment: datetime | None) -> str:
     return "never" if moment is None else f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-
-
-def _outcome_document(outcome: Outcome) -> dict[str, object]:
-    from dataclasses import asdict
-
-    return asdict(outcome)
 
 
 def _topic_document(topic: Topic, history: list[float]) -> dict[str, object]:

@@ -117,7 +117,7 @@ def _entries(gram: str) -> Mapping[str, int]:
 
 @cache
 def _lexicon() -> _Lexicon:
-    text = (files(__package__) / "categories.toml").read_text("utf-8")
+    text = (files("viral.features.trends") / "categories.toml").read_text("utf-8")
     document: dict[str, dict[str, Sequence[str]]] = tomllib.loads(text)
     aliases = document.pop("aliases")
     whole: dict[str, dict[str, int]] = {}

@@ -98,7 +98,7 @@ def kind_of(name: str) -> Kind:
 @cache
 def kinds() -> Mapping[str, Kind]:
     """Read all kinds by name."""
-    text = (files(__package__) / "kinds.toml").read_text("utf-8")
+    text = (files("viral.features.trends") / "kinds.toml").read_text("utf-8")
     return {
         name: Kind(name=name, **entry | {"needs": tuple(entry.get("needs", ()))})
         for name, entry in tomllib.loads(text).items()
