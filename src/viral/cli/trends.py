@@ -89,6 +89,9 @@ def list_(
     if as_json:
         print_json([_topic_document(topic, history) for topic, history in rows])
         return
+    if not rows:
+        out.print("There is no trend. Import some, or add a source: viral trends --help")
+        return
     print_table(
         ("topic", "category", "score", "per hour", "history", "sources", "seen (UTC)"),
         [

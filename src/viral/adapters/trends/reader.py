@@ -49,7 +49,9 @@ async def open_reader(keys: TrendKeys = NO_KEYS) -> AsyncIterator[TrendReader]:
     """
     vendors = [each.url.partition("?")[0] for each in kinds().values() if each.needs]
     vendors += [each.token_url for each in kinds().values() if each.token_url]
-    outgoing = Outgoing(vendors=[each.partition("/{")[0] for each in vendors], timeout_s=TIMEOUT_S)
+    places = [each.partition("/{")[0] for each in vendors]
+    # Once more at once, for a lost connection; what lasts longer is the back-off's.
+    outgoing = Outgoing(vendors=places, timeout_s=TIMEOUT_S, retries=1)
     try:
         yield TrendReader(outgoing, keys, kinds())
     finally:

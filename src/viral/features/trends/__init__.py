@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement
+    from sqlalchemy import ColumnElement, Select
     from sqlalchemy.ext.asyncio import AsyncSession
 
 MOST_BRIEFS = 60
@@ -160,22 +160,20 @@ async def list_topics(
 
     A topic that several trends name stands once, for the one that comes first in this order.
     """
-    wanted = _wanted(Trend, category=category, source=source)
-    other = aliased(Trend)
-    is_behind = exists().where(
-        Trend.topic_key != "",
-        other.topic_key == Trend.topic_key,
-        _comes_before(other, Trend),
-        *_wanted(other, category=category, source=source),
-    )
-    ranked = select(Trend, _sources_of(Trend)).where(~is_behind, *wanted)
-    ranked = ranked.order_by(
-        _day(Trend).desc(), Trend.score.desc(), Trend.external_id, Trend.source
-    )
-    if after is not None:
-        ranked = ranked.where(_is_after(after))
-    rows = (await session.execute(ranked.limit(limit))).all()
-    return [Topic(trend, tuple(sources or (trend.source,))) for trend, sources in rows]
+    found: list[Topic] = []
+    batch = 2 * limit
+    while len(found) < limit:
+        page = _ranked(category=category, source=source, after=after).limit(batch)
+        rows = (await session.execute(page)).all()
+        found += [
+            Topic(trend, tuple(sources or (trend.source,)))
+            for trend, sources, is_behind in rows
+            if not is_behind
+        ]
+        if len(rows) < batch:
+            break
+        after = position_of(Topic(rows[-1][0], ()))
+    return found[:limit]
 
 
 def position_of(topic: Topic) -> Position:
@@ -187,6 +185,29 @@ def position_of(topic: Topic) -> Position:
 def day_of(trend: Trend) -> datetime:
     """Return the begin of the day on which a trend was last seen."""
     return trend.observed_at.replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def _ranked(
+    *, category: str | None, source: str | None, after: Position | None
+) -> Select[Trend, list[str] | None, bool]:
+    """Select trends in the order of the list, who agrees, and whether their topic came before.
+
+    With a limit PostgreSQL works the two out for the rows of the page alone; asked for all rows,
+    a condition on them takes seconds where there are many.
+    """
+    other = aliased(Trend)
+    is_behind = exists().where(
+        Trend.topic_key != "",
+        other.topic_key == Trend.topic_key,
+        _comes_before(other, Trend),
+        *_wanted(other, category=category, source=source),
+    )
+    ranked = (
+        select(Trend, _sources_of(Trend), is_behind.label("is_behind"))
+        .where(*_wanted(Trend, category=category, source=source))
+        .order_by(_day(Trend).desc(), Trend.score.desc(), Trend.external_id, Trend.source)
+    )
+    return ranked if after is None else ranked.where(_is_after(after))
 
 
 def _values(row_id: object, row: TrendRow, now: datetime) -> tuple[object, ...]:
