@@ -140,15 +140,20 @@ async def test_figures_out_of_all_bounds_are_bounded() -> None:
     assert [[row.score for row in each.rows or ()] for each in readings] == [[100], [0]]
 
 
+GEORSS, GML = "http://www.georss.org/georss", "http://www.opengis.net/gml"
+
+
 @pytest.mark.parametrize(
     "broken",
     [
         '<!DOCTYPE rss [<!ENTITY p "C:\\\\data">]><rss><channel><title>&p;</title></channel></rss>',
         rss(item("&#1114112;")),
-        rss(item("a", "<description><![CDATA[<!h<!h<!h<]]></description>")),
         rss(
-            item("a", '<georss:point xmlns:georss="http://www.georss.org/georss">x</georss:point>')
+            item(
+                "a", f"<where xmlns='{GEORSS}'><Point xmlns='{GML}' srsName='urn:EPSG:x'/></where>"
+            )
         ),
+        rss(item("a", "<description><![CDATA[<p>x<![service_control]></p>]]></description>")),
         rss(item("a", "<pubDate>Mon, 99 Foo 99999 99:99:99 GMT</pubDate>")),
         "<rss>" * 5_000,
     ],

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from factories import TestTenant
+from queues import until
 from sqlalchemy.ext.asyncio import AsyncConnection
 from studio import NOW, add_trends, execute, fetch, trend
 
@@ -17,6 +18,7 @@ from viral.features.trends import (
     TrendRow,
     current_trends,
     history,
+    import_trends,
     list_topics,
     position_of,
 )
@@ -180,11 +182,22 @@ async def test_what_is_old_goes_and_what_was_imported_stays(
     assert await fetch(admin, "SELECT count(*) FROM trend_observations") == [(2,)]
 
 
-async def test_two_imports_at_once_do_not_lock_each_other_out(system: Database) -> None:
-    one = [named(f"topic {number}", "x", 50) for number in range(40)]
+async def test_two_imports_of_the_same_trends_do_not_lock_each_other_out(
+    system: Database, admin: AsyncConnection
+) -> None:
+    first, second = named("first", "x", 50), named("second", "x", 50)
+    waiting = "wait_event_type = 'Lock' AND datname = current_database()"
+    waits = f"SELECT EXISTS (SELECT FROM pg_stat_activity WHERE {waiting})"
 
-    await asyncio.gather(
-        *(add_trends(system, *rows) for _ in range(4) for rows in (one, list(reversed(one))))
-    )
+    async def is_waiting() -> bool:
+        return await fetch(admin, waits) == [(True,)]
 
-    assert len(await topics(system)) == 40
+    async with system.session_without_tenant() as session:
+        await import_trends(session, [first], now=NOW)
+        # It meets the first one's row after it has taken its own.
+        other = asyncio.create_task(add_trends(system, second, first))
+        await until(is_waiting)
+        await import_trends(session, [second], now=NOW)
+    await other
+
+    assert len(await topics(system)) == 2
