@@ -24,7 +24,7 @@ from viral.web.health import health
 from viral.web.problems import answer_error
 from viral.web.sign_in import show_sign_in, sign_in, sign_in_with_password, sign_out
 from viral.web.site import site_of
-from viral.web.studio import grid, start
+from viral.web.studio import adding, changes, deleting, exporting, grid, row, start
 from viral.web.studio.console import handlers
 from viral.web.studio.gate import studio_only
 from viral.web.studio.rendering import studio_file
@@ -35,6 +35,17 @@ PAGES = (
     start.show_tables,
     start.switch_mode,
     grid.show_table,
+    row.show_row,
+    row.show_preview,
+    row.show_document,
+    changes.review,
+    changes.review_row,
+    changes.save,
+    adding.show_new,
+    adding.add,
+    deleting.ask_deletion,
+    deleting.delete,
+    exporting.export,
     switch,
     show_sign_in,
     sign_in,
