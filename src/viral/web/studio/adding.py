@@ -117,5 +117,6 @@ async def _fields(
 def _default(field: Field) -> str:
     """Say what an empty field becomes; empty where a value is needed."""
     if field.has_default:
-        return "default"
+        default = getattr(field.column.server_default, "arg", None)
+        return f"default: {default}" if isinstance(default, str) and default else "default"
     return "null" if field.is_nullable else ""

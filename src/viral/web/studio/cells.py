@@ -58,7 +58,11 @@ def _with_value(shape: Shape, field: Field, row: Row, cell: Cell, *, is_editable
             field, "id", text[-_ID_SHOWN:], text, href=row_address(shape.name, row.address)
         )
     href, preview = target_of(field, text)
-    shown = text[-_ID_SHOWN:] if field.kind == "uuid" else shown_text(field, cell)
+    shown = (
+        text[-_ID_SHOWN:]
+        if field.kind == "uuid"
+        else short_text(field, text) + ("…" if cell.is_cut else "")
+    )
     return CellView(
         field, "link" if href else "plain", shown, text, href, preview, is_editable=is_editable
     )
@@ -75,11 +79,10 @@ def target_of(field: Field, text: str) -> tuple[str, str]:
     return row_address(target.name, key), row_address(target.name, key, "preview")
 
 
-def shown_text(field: Field, cell: Cell) -> str:
-    """Write a value for a cell: moments to the second, which an edit does not go by."""
-    text = cell.text or ""
+def short_text(field: Field, text: str | None) -> str:
+    """Write a value for a reader: moments to the second, which an edit does not go by."""
+    if text is None:
+        return ""
     if field.kind == "time":
         return text[:19]
-    if field.kind == "float":
-        return f"{float(text):.6g}"
-    return text + "…" if cell.is_cut else text
+    return f"{float(text):.6g}" if field.kind == "float" else text

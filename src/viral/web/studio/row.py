@@ -27,7 +27,7 @@ from viral.features.studio.values import as_text, pretty
 from viral.web.dependencies import Person, Wired
 from viral.web.requests import WebRequest
 from viral.web.studio.addresses import row_address, table_address, where_text
-from viral.web.studio.cells import target_of
+from viral.web.studio.cells import short_text, target_of
 from viral.web.studio.gate import reading
 from viral.web.studio.rendering import render
 from viral.web.studio.shell import Frame, Framed, show
@@ -118,7 +118,7 @@ async def show_preview(
     told = [
         each for each in shape.read if each.target is None and each.kind not in {"uuid", "json"}
     ]
-    pairs = [(each.name, as_text(values[each.name])) for each in told]
+    pairs = [(each.name, short_text(each, as_text(values[each.name]))) for each in told]
     pairs = [each for each in pairs if each[1]][:_PREVIEWED]
     html = render("studio/preview.html", table=shape.name, name=name_of(shape, values), pairs=pairs)
     return Response(html, media_type=MediaType.HTML)

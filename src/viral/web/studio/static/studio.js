@@ -107,7 +107,10 @@
     const fit = () => {
       const option = column.selectedOptions[0];
       const allowed = option?.dataset.operators?.split(" ");
-      operator.replaceChildren(...conditions.filter((each) => !allowed || allowed.includes(each.value)));
+      const before = operator.value;
+      const left = conditions.filter((each) => !allowed || allowed.includes(each.value));
+      operator.replaceChildren(...left);
+      operator.value = left.some((each) => each.value === before) ? before : left[0].value;
       words.replaceChildren(...(option?.dataset.words?.split(" ") ?? []).filter(Boolean).map((word) => new Option(word, word)));
       show();
     };
