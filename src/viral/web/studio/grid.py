@@ -12,6 +12,7 @@ from viral.errors import BadInput, NotFound
 from viral.features.studio.edits import explain_refusal
 from viral.features.studio.rows import (
     OPERATORS,
+    ROWS_SHOWN,
     Filter,
     Place,
     Query,
@@ -130,7 +131,8 @@ def read_query(where: list[str], sort: str) -> Query:
     """Read filters and order from an address; by its key a table starts with its newest rows."""
     filters = tuple(dict.fromkeys(read_filter(each) for each in where))
     is_descending = sort.startswith("-") or not sort
-    return Query(filters, sort.removeprefix("-") or None, is_descending=is_descending)
+    column = sort.removeprefix("-") or None
+    return Query(filters, column, is_descending=is_descending, size=ROWS_SHOWN)
 
 
 def words_of(wanted: Filter) -> str:
