@@ -17,6 +17,7 @@ from clusters import Cluster, superuser
 from factories import Row, TestTenant, fill_every_table, make_tenant
 from litestar import Litestar
 from sqlalchemy import insert, text
+from web.conftest import HIDDEN, living, settings_for
 
 from viral.database.engine import Database
 from viral.features.users.members import add_member
@@ -25,7 +26,6 @@ from viral.schema.tables import METADATA
 from viral.schema.tenants import User
 from viral.schema.vocabulary import Role
 from viral.web.studio.application import create_studio
-from web.conftest import HIDDEN, living, settings_for
 
 ADDRESS = "http://127.0.0.1:5555"
 

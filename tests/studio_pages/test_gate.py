@@ -156,7 +156,12 @@ async def test_a_member_is_refused_and_an_operator_is_not(studio: Litestar, grou
 
 async def test_studio_reads_until_changes_are_allowed(alices: Visitor, ground: Ground) -> None:
     row = ground.rows["concepts"]
-    edit = {"key": str(row["id"]), "column": "title", "old": row["title"], "new": "changed"}
+    edit = {
+        "key": str(row["id"]),
+        "column": "title",
+        "old": str(row["title"]),
+        "new": "changed",
+    }
 
     answers = [
         await alices.submit("/tables/concepts/save", {"edits": json.dumps([edit])}),

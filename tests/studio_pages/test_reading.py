@@ -129,7 +129,8 @@ async def ladder(ground: Ground) -> str:
 async def titles(visitor: Visitor, path: str, ground: Ground) -> str:
     page = await visitor.get(path)
     assert page.status_code == 200
-    named = dict(await ground.fetch("SELECT id::text, title FROM concepts"))
+    rows = await ground.fetch("SELECT id::text, title FROM concepts")
+    named = {key: title for key, title in rows}  # noqa: C416 - pairs of what type they are
     return "".join(str(named[key]) for key in keys_of(page))
 
 
@@ -164,7 +165,8 @@ async def test_paging_forth_and_back_shows_every_row_once(
         page = await alices.get(path)
         forth.append(keys_of(page))
         last, path = path, link_to(page, "next") or ""
-    back, path = [], last
+    back: list[list[str]] = []
+    path = last
     while path:
         page = await alices.get(path)
         back.insert(0, keys_of(page))

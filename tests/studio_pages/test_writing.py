@@ -14,6 +14,18 @@ from viral.features.studio.shapes import TENANT, shape_of, shapes
 from viral.features.studio.values import as_text
 from viral.schema.base import uuid7
 
+# What makes a second row of a table different from the first.
+OTHERWISE: dict[str, dict[str, object]] = {
+    "concepts": {
+        "origin": "imported",
+        "source_platform": "tiktok",
+        "source_id": "s",
+        "generation_id": None,
+    },
+    "concept_variants": {"label": "Z"},
+    "predictions": {"platform": "instagram"},
+}
+LISTS = ("list", "texts")
 Cell = dict[str, str | None]
 
 
@@ -88,7 +100,7 @@ async def test_nothing_is_saved_when_one_cell_has_changed_since(
         ("is_favorite", "false", "true"),
         ("post_at", None, "2026-11-24 18:30"),
         ("post_at", "2026-11-24 18:30:00.123456+00:00", "2026-11-25 07:00:00+01:00"),
-        ("prompts", '{"b":1.5,"a":[null,"x"]}', "{}"),
+        ("prompts", '{"a":[null,"x"],"b":1.5}', "{}"),
         ("trend", None, '{"topic": "tea"}'),
         ("trend", '{"topic":"tea"}', None),
         ("hashtags", "[]", '["tea"]'),
@@ -100,7 +112,7 @@ async def test_a_value_of_every_type_is_read_back_as_it_was(
 ) -> None:
     key = await add_concept(ground)
     field = shape_of("concepts").field(column)
-    literal = "NULL" if old is None else "'" + old + "'"
+    literal = "NULL" if old is None else "'" + old.replace(":", "\\:") + "'"
     cast = "jsonb" if field.kind == "json" else "text" if field.kind == "text" else None
     typed = f"{literal}::{cast}" if cast else f"{literal}::{field.type_name.replace(' tz', 'tz')}"
     await ground.change(f"UPDATE concepts SET {column} = {typed} WHERE id = :key", key=key)
@@ -227,9 +239,8 @@ async def test_a_row_can_be_added_wherever_the_role_may(writer: Visitor, ground:
         row = new_row(shape.table, tenant_id=ground.alice.id, parents=parents, columns=columns)
         row.pop(TENANT, None)
         row["id"] = uuid7()
-        if shape.name == "concepts":
-            row |= {"origin": "imported", "source_platform": "tiktok", "source_id": "s"}
-            row.pop("generation_id")
+        row |= OTHERWISE.get(shape.name, {})
+        row |= {e.name: [] for e in shape.fields if e.name in row and e.document in LISTS}
         form = {f"new.{name}": as_text(value) or "" for name, value in row.items()}
 
         answer = await writer.submit(
@@ -252,13 +263,14 @@ async def _reservation(ground: Ground) -> dict[str, object]:
 
 
 async def test_the_form_of_a_new_row_makes_the_id_and_offers_words_and_rows(
-    writer: Visitor, ground: Ground
+    writer: Visitor,
 ) -> None:
     page = await writer.get("/tables/videos/new")
 
     assert 'name="new.id" type="text" value="0' in page.text
     assert '<option value="queued">queued</option>' in page.text
-    assert f'<option value="{ground.rows["concepts"]["id"]}">' in page.text
+    assert page.text.count("<option value=") > 20
+    assert '<datalist id="field-concept_id-choices"><option value="0' in page.text
     assert 'name="new.tenant_id"' not in page.text
 
 
@@ -282,6 +294,7 @@ async def test_a_row_that_does_not_fit_is_shown_again(
         "new.category": "food",
         "new.platform": "tiktok",
         "new.provider": "local",
+        "null.provider_job_id": "on",
         **fields,
     }
 

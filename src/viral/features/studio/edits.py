@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Text, and_, cast, delete, null, or_, select, update
+from sqlalchemy import Text, and_, cast, delete, insert, null, or_, select, update
 
 from viral.database.faults import sqlstate_of
 from viral.errors import BadInput, NotAllowed, NotFound
@@ -17,7 +17,6 @@ from viral.features.audit import note
 from viral.features.studio.rows import key_address, own_rows, with_key
 from viral.features.studio.shapes import TENANT
 from viral.features.studio.values import as_text, parse
-from viral.schema.base import uuid7
 from viral.schema.encrypted import EncryptedText, SealedSecret
 
 if TYPE_CHECKING:
@@ -120,19 +119,19 @@ async def add_row(
         field = shape.field(name)
         if not field.may_insert:
             raise NotAllowed(f"viral_app may not write {name}.")
-        values[field.attribute] = _stored(field, text)
+        values[name] = _stored(field, text)
     if TENANT in shape.table.c:
         values[TENANT] = tenant_id
     for field in shape.fields:
         if isinstance(field.column.type, EncryptedText) and not field.is_nullable:
             # An account without its token: connecting it is the dashboard's.
-            values[field.attribute] = SealedSecret(b"")
-    if "id" in shape.table.c:
-        values.setdefault("id", uuid7())
-    row = shape.model(**values)
-    session.add(row)
-    await session.flush()
-    key = tuple(str(as_text(getattr(row, field.attribute))) for field in shape.key)
+            values[field.name] = SealedSecret(b"")
+    # Past the session, which would name every column, those too that the role may not write.
+    connection = await session.connection()
+    made = await connection.execute(
+        insert(shape.table).values(values).returning(*(each.column for each in shape.key))
+    )
+    key = tuple(str(as_text(value)) for value in made.one())
     await _note(session, "added row", shape, key, author)
     return key
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
 from sqlalchemy import (
     Boolean,
@@ -78,7 +78,6 @@ class Field:
 
     column: AnyColumn
     name: str
-    attribute: str
     kind: Kind
     words: tuple[str, ...]
     document: Document | None
@@ -133,7 +132,6 @@ class Referrer:
 class Shape:
     """A table as Studio shows and edits it; the reasons are empty where something is allowed."""
 
-    model: type[Base]
     table: Table
     name: str
     group: str
@@ -185,10 +183,10 @@ def shape_of(name: str) -> Shape:
 def shapes() -> tuple[Shape, ...]:
     """Describe all tables, in the order of the schema's files."""
     return tuple(
-        _shape(mapper.local_table, module.__name__.rpartition(".")[2], mapper.class_)
+        _shape(cast("Table", mapper.local_table), module.__name__.rpartition(".")[2], mapper.class_)
         for module in MODULES
         for mapper in sorted(Base.registry.mappers, key=lambda each: each.class_.__name__)
-        if mapper.class_.__module__ == module.__name__ and isinstance(mapper.local_table, Table)
+        if mapper.class_.__module__ == module.__name__
     )
 
 
@@ -210,7 +208,6 @@ def _shape(table: Table, group: str, model: type[Base]) -> Shape:
     by_name = {each.name: each for each in fields}
     key = tuple(by_name[c.name] for c in table.primary_key if c.name != TENANT)
     return Shape(
-        model=model,
         table=table,
         name=str(table),
         group=group,
@@ -276,7 +273,6 @@ def _field(column: AnyColumn, model: type[Base]) -> Field:
     return Field(
         column=column,
         name=name,
-        attribute=model.__mapper__.get_property_by_column(column).key,
         kind=kind,
         words=words,
         document=_document(column, model) if kind == "json" else None,

@@ -65,7 +65,8 @@ async def delete(
     shape = _deletable(name)
     form = await request.form()
     keys = _keys(shape, [str(each) for each in form.getall("key", [])])
-    problem = "What goes along has changed since you looked."
+    is_as_told, problem = False, "What goes along has changed since you looked."
+    fate = Fate((), ())
     try:
         async with writing(request, runtime, identity) as session:
             fate = await foretell_deletion(session, shape, identity.tenant_id, keys)

@@ -26,7 +26,11 @@ def environment() -> jinja2.Environment:
     """Build the environment: the dashboard's, with more templates and other addresses of files."""
     folders = [place / "templates" for place in _PLACES]
     made = dashboard.environment().overlay(loader=jinja2.FileSystemLoader(folders))
-    made.globals = {**made.globals, "asset": asset}
+    # A copy: an overlay shares the names of what it lies over.
+    made.globals = dict(made.globals)
+    offered: dict[str, object] = {"asset": asset}
+    # pyrefly takes the type of `globals` from Jinja's own few defaults.
+    made.globals.update(offered)  # pyrefly: ignore[no-matching-overload]
     return made
 
 
