@@ -32,6 +32,17 @@
     saving.addEventListener("submit", () => keep(table, {}));
   }
 
+  // Ctrl+S, or Cmd+S: from the grid to the review, and from there into the database.
+  document.addEventListener("keydown", (event) => {
+    if (!(event.ctrlKey || event.metaKey) || event.key.toLowerCase() !== "s") return;
+    const next = document.querySelector("[data-staged]:not([hidden]), [data-saving]");
+    const button = next?.querySelector("[type=submit]");
+    if (!button) return;
+    event.preventDefault();
+    document.activeElement?.blur?.();
+    next.requestSubmit(button);
+  });
+
   const grid = document.querySelector("[data-grid]");
   if (!grid) return;
   const { table } = grid.dataset;
