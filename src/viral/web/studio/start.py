@@ -62,7 +62,8 @@ def switch_mode(request: WebRequest, data: URLEncodedBody[ModeForm]) -> Redirect
 def local_address(address: str) -> str:
     """Return an address of ours to go back to; BadInput for one that leads elsewhere."""
     parts = urlsplit(address)
-    is_ours = address.startswith("/") and not address.startswith("//") and "\\" not in address
-    if parts.scheme or parts.netloc or not is_ours or not address.isprintable():
+    # Browsers read a backslash as a slash, and two slashes as the beginning of a host.
+    is_ours = address.startswith("/") and not parts.netloc and "\\" not in address
+    if not is_ours or not address.isprintable():
         raise BadInput("This is no address of Studio.")
     return address
