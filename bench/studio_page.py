@@ -1,4 +1,4 @@
-"""Measures how Studio opens a large table: python bench/studio_page.py [--rows 1000000] [--rounds 60].
+"""Measures how Studio opens a large table: bench/studio_page.py [--rows N] [--rounds N].
 
 Two databases of one server hold the same tenants; `api_usage` has a million rows in one, 100 in
 the other. Studio's own application opens the table's first page in both in turn, and pages deep
