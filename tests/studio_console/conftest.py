@@ -40,7 +40,10 @@ async def ground(cluster: Cluster, module_database: str) -> AsyncIterator[Ground
             assert tenant is not None
             tenant.name = f"Studio of {each.slug}"
     places = Places(
-        *(cluster.url(role, module_database) for role in ("viral_readonly", "viral_app", "viral_migrator"))
+        *(
+            cluster.url(role, module_database)
+            for role in ("viral_readonly", "viral_app", "viral_migrator")
+        )
     )
     yield Ground(module_database, places, alice, bob)
     await system.close()

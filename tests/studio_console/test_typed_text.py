@@ -50,14 +50,20 @@ async def look(cluster: Cluster, ground: Ground, query: str) -> int:
 async def test_a_text_reads_the_rows_of_its_tenant_alone(ground: Ground) -> None:
     found = await answer(ground, "SELECT slug, name FROM tenants;")
 
-    assert [("slug", "text"), ("name", "text")] == [(each.name, each.type) for each in found.columns]
+    assert [("slug", "text"), ("name", "text")] == [
+        (each.name, each.type) for each in found.columns
+    ]
     assert [("alice", "Studio of alice")] == found.rows
 
 
 async def test_no_more_rows_are_read_than_asked_for(ground: Ground) -> None:
     found = await answer(ground, "SELECT generate_series(1, 100000)", Bounds(rows=150))
 
-    assert ([(1,), (150,)], 150, True) == ([found.rows[0], found.rows[-1]], len(found.rows), found.is_cut)
+    assert ([(1,), (150,)], 150, True) == (
+        [found.rows[0], found.rows[-1]],
+        len(found.rows),
+        found.is_cut,
+    )
 
 
 async def test_large_values_end_the_reading(ground: Ground) -> None:
@@ -76,7 +82,7 @@ async def test_large_values_end_the_reading(ground: Ground) -> None:
         "RESET app.tenant",
         "RESET ALL",
         "SELECT set_config('app.tenant', '{bob}', true)",
-        "SELECT set_config('app.tenant', '{bob}', true), (SELECT string_agg(slug, ',') FROM tenants)",
+        "SELECT set_config('app.tenant', '{bob}', true), (SELECT max(slug) FROM tenants)",
         "DO $$ BEGIN PERFORM set_config('app.tenant', '{bob}', true); END $$",
     ],
 )
