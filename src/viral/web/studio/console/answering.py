@@ -54,6 +54,11 @@ class TextForm(Form, frozen=True, forbid_unknown_fields=True, kw_only=True):
     seal: str = ""
     format: Literal["csv", "json"] = "csv"
 
+    @property
+    def text(self) -> str:
+        """The text as it was typed: forms send its lines with ends of their own."""
+        return self.sql.replace("\r\n", "\n")
+
 
 class Shown(msgspec.Struct, frozen=True):
     """What a person saw that a text would change."""
@@ -74,7 +79,7 @@ async def run_text(
         request,
         identity,
         data,
-        work(places_of(runtime), data.sql, tenant_id=identity.tenant_id, bounds=_bounds(data)),
+        work(places_of(runtime), data.text, tenant_id=identity.tenant_id, bounds=_bounds(data)),
     )
     return await _send(request, runtime, identity, data, found)
 
@@ -97,7 +102,7 @@ async def keep_changes(
             data,
             console.keep(
                 places_of(runtime),
-                data.sql,
+                data.text,
                 tenant_id=identity.tenant_id,
                 bounds=_bounds(data),
                 expected=expected,
@@ -118,7 +123,7 @@ async def explain_text(
         data,
         explain(
             places_of(runtime),
-            data.sql,
+            data.text,
             tenant_id=identity.tenant_id,
             bounds=_bounds(data),
             is_measured=request.url.path.endswith("/measure"),
@@ -138,7 +143,7 @@ async def export_rows(
         request,
         identity,
         data,
-        console.read(places_of(runtime), data.sql, tenant_id=identity.tenant_id, bounds=bounds),
+        console.read(places_of(runtime), data.text, tenant_id=identity.tenant_id, bounds=bounds),
     )
     if isinstance(found, Answer):
         return exported(found, data.format, now=runtime.clock())
@@ -171,7 +176,7 @@ async def _send(
     view = console_view(
         request,
         identity,
-        sql=data.sql,
+        sql=data.text,
         seconds=data.seconds,
         writes=bool(data.writes),
         answer=answer,
@@ -184,7 +189,7 @@ def _answer_view(
 ) -> AnswerView:
     match found:
         case Refusal():
-            return AnswerView(fault=fault_of(found, data.sql))
+            return AnswerView(fault=fault_of(found, data.text))
         case Plan():
             return AnswerView(plan=_plan_view(found))
     is_trial = bool(found.changes) and not found.is_kept
@@ -223,7 +228,7 @@ def _sealed(
     request: WebRequest, identity: Identity, data: TextForm, changes: tuple[Changed, ...]
 ) -> str:
     site: Site = request.app.state.site
-    shown = Shown(_digest(data.sql), identity.tenant_id, changes)
+    shown = Shown(_digest(data.text), identity.tenant_id, changes)
     return site.seals.seal(_PURPOSE, request.auth or "", msgspec.msgpack.encode(shown))
 
 
@@ -234,7 +239,7 @@ def _opened(request: WebRequest, identity: Identity, data: TextForm) -> tuple[Ch
     if content is None:
         return None
     shown = msgspec.msgpack.decode(content, type=Shown)
-    is_same = shown.digest == _digest(data.sql) and shown.tenant_id == identity.tenant_id
+    is_same = shown.digest == _digest(data.text) and shown.tenant_id == identity.tenant_id
     return shown.changes if is_same else None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Literal
 
@@ -28,6 +29,18 @@ def exported(answer: Answer, form: Literal["csv", "json"], *, now: datetime) -> 
     )
 
 
+def _names(answer: Answer) -> Iterator[str]:
+    """Give each column a key of its own: n, n_2."""
+    seen: set[str] = set()
+    for column in answer.columns:
+        name, number = column.name, 1
+        while name in seen:
+            number += 1
+            name = f"{column.name}_{number}"
+        seen.add(name)
+        yield name
+
+
 def _csv(answer: Answer) -> str:
     text = io.StringIO()
     writer = csv.writer(text)
@@ -39,7 +52,7 @@ def _csv(answer: Answer) -> str:
 
 
 def _json(answer: Answer) -> str:
-    names = [each.name for each in answer.columns]
+    names = list(_names(answer))
     return json_document(
         [
             {name: as_json(value) for name, value in zip(names, row, strict=True)}

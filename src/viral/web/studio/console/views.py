@@ -17,18 +17,19 @@ from viral.web.studio.console.flame import duration, off
 # A page shows the beginning of a value; an export has all of it.
 LONGEST_SHOWN = 2_000
 _LONG = 80
+_ID_SHOWN = 8
 _LINE_WIDTH = 100
 _NUMBERS = {"integer", "bigint", "int2", "numeric", "float4", "float8", "oid", "money"}
 # What stands before a column's name for its type.
 _ICONS = (
-    ("[]", "list"),
+    ("[]", "[ ]"),
     ("json", "{ }"),
-    ("time", "clock"),
-    ("date", "clock"),
-    ("interval", "clock"),
+    ("time", "t"),
+    ("date", "t"),
+    ("interval", "t"),
     ("uuid", "id"),
-    ("bool", "yes/no"),
-    ("bytea", "bytes"),
+    ("bool", "?"),
+    ("bytea", "01"),
 )
 
 
@@ -46,7 +47,7 @@ class Head:
 class Cell:
     """A value of the grid; `whole` is set where the grid shows its beginning only."""
 
-    kind: Literal["null", "empty", "text", "number"]
+    kind: Literal["null", "empty", "text", "number", "id"]
     text: str
     whole: str | None = None
 
@@ -130,7 +131,7 @@ def fault_of(refused: Refusal, text: str) -> Fault:
     line = text[begin:].partition("\n")[0].rstrip("\r")
     column = position - begin
     end = column
-    while end < len(line) and (line[end].isalnum() or line[end] in "_$"):
+    while end < len(line) and (line[end].isalnum() or line[end] in "_$."):
         end += 1
     end = max(end, column + 1)
     first = max(0, column - _LINE_WIDTH // 2)
@@ -168,7 +169,7 @@ def step_rows(plan: Plan) -> Iterator[StepRow]:
 def _sign(type_name: str) -> str:
     if type_name in _NUMBERS:
         return "#"
-    return next((sign for part, sign in _ICONS if part in type_name), "text")
+    return next((sign for part, sign in _ICONS if part in type_name), "Aa")
 
 
 def _cell(value: object, head: Head) -> Cell:
@@ -179,6 +180,8 @@ def _cell(value: object, head: Head) -> Cell:
         return Cell("empty", '""')
     if head.is_number:
         return Cell("number", text)
+    if head.type == "uuid":
+        return Cell("id", f"{text[:_ID_SHOWN]}…", text)
     if len(text) <= _LONG and "\n" not in text:
         return Cell("text", text)
     whole = _pretty(text) if isinstance(value, JsonText) else text

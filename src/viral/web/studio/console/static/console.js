@@ -10,6 +10,7 @@
   const said = form.querySelector("[data-said]");
   const busyLine = form.querySelector("[data-busy-line]");
   const busyText = form.querySelector("[data-busy-text]");
+  const help = form.querySelector("#sql-help");
   const SHOW_BUSY_AFTER_MS = 150;
 
   // PostgreSQL's words that a reader looks for; names stay plain.
@@ -73,7 +74,7 @@
         left -= node.length;
         continue;
       }
-      const length = (/^[\w$]+/.exec(node.data.slice(left)) || ["."])[0].length;
+      const length = (/^[\w$.]+/.exec(node.data.slice(left)) || ["."])[0].length;
       const range = document.createRange();
       range.setStart(node, left);
       range.setEnd(node, Math.min(node.length, left + length));
@@ -102,6 +103,7 @@
 
   function busy(isOn) {
     busyLine.hidden = !isOn;
+    help.hidden = isOn;
     form.querySelectorAll("button[type=submit]").forEach((button) => {
       button.toggleAttribute("disabled", isOn);
     });
@@ -192,6 +194,16 @@
     if (!event.target.matches("[data-part-form]")) return;
     event.preventDefault();
     send(event.target.action, new FormData(event.target), "Storing");
+  });
+  answer.addEventListener("click", async (event) => {
+    const button = event.target.closest("[data-copy-cell]");
+    if (!button) return;
+    try {
+      await navigator.clipboard.writeText(button.nextElementSibling.textContent);
+      button.textContent = "Copied";
+    } catch {
+      getSelection().selectAllChildren(button.nextElementSibling);
+    }
   });
   form.querySelector("[data-cancel]").addEventListener("click", cancel);
   document.addEventListener("keydown", (event) => {
