@@ -92,6 +92,34 @@ def test_a_step_is_named_as_postgresql_names_it() -> None:
     assert (("Filter", "(score > 3)"),) == found.root.children[0].conditions
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("InitPlan 1", "(tenant_id = (InitPlan 1).col1)"), ("InitPlan 1 (returns $0)", "(id = $0)")],
+)
+def test_what_is_worked_out_once_counts_where_it_is_asked_for(name: str, said: str) -> None:
+    scan = {"Node Type": "Seq Scan", "Filter": said, "Plan Rows": 1, "Actual Rows": 1}
+    once = {"Node Type": "Result", "Parent Relationship": "InitPlan", "Subplan Name": name}
+    timed = [{**each, "Actual Loops": 1} for each in (once, scan)]
+    timed[0]["Actual Total Time"], timed[1]["Actual Total Time"] = 7.0, 8.0
+    root = {"Node Type": "Sort", "Actual Loops": 1, "Actual Total Time": 9.0, "Plans": timed}
+
+    found = plan_of(json.dumps([{"Plan": root}]), is_measured=True)
+
+    assert [("Sort", 1.0), ("Seq Scan", 1.0), (f"{name}: Result", 7.0)] == [
+        (step.title, step.own) for _, step in found.root.walk()
+    ]
+
+
+async def test_the_parts_of_a_common_table_count_where_it_is_read(ground: Ground) -> None:
+    text = "WITH c AS MATERIALIZED (SELECT slug FROM tenants) SELECT count(*) FROM c"
+
+    found = await plan(ground, text, is_measured=True)
+
+    assert isinstance(found, Plan)
+    (scan,) = found.root.children
+    assert ("CTE Scan on c", "CTE c: ") == (scan.title, scan.children[0].title[:7])
+
+
 async def test_a_text_is_planned_without_being_run(ground: Ground) -> None:
     found = await plan(ground, "SELECT pg_sleep(30) FROM tenants", is_measured=False)
 

@@ -33,7 +33,7 @@ def status(
 async def test_every_table_of_the_diagram_leads_to_its_rows(alices: Desk) -> None:
     page = await alices.get("/diagram")
 
-    links = re.findall(r'<a href="/tables/([\w.]+)" class="er-table"', page.text)
+    links = re.findall(r'<a href="/tables/([\w.]+)" class="er-link"', page.text)
     assert sorted(str(each) for each in METADATA.sorted_tables) == sorted(links)
 
 

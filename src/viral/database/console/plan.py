@@ -1,12 +1,15 @@
 """How PostgreSQL carries a text out: the tree that EXPLAIN gives, with each step's own share.
 
 The times of EXPLAIN ANALYZE are means of a step's loops and include the steps below it (manual,
-14.1). Here a step has the time of all its loops, and its own is what its children leave.
+14.1). Here a step has the time of all its loops, and its own is what its children leave. EXPLAIN
+hangs what is worked out once (InitPlan, CTE) on the root of its query, but its time is spent in the
+step that asks for it first: there it is put.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -113,6 +116,8 @@ def plan_of(document: str, *, is_measured: bool) -> Plan:
     if "Plan" not in whole:
         # Such as NOTIFY, below a rule.
         whole = {"Plan": {"Node Type": "Utility statement", "Total Cost": 0, "Plan Rows": 0}}
+    if is_measured:
+        _hand_down(whole["Plan"])
     return Plan(
         root=_step(whole["Plan"], is_measured=is_measured),
         is_measured=is_measured,
@@ -121,11 +126,42 @@ def plan_of(document: str, *, is_measured: bool) -> Plan:
     )
 
 
-def _step(node: Mapping[str, object], *, is_measured: bool) -> Step:
+def _hand_down(node: dict[str, object]) -> None:
+    """Move what is worked out once to the step in whose time it is."""
+    below = _children(node)
+    own = [each for each in below if each.get("Parent Relationship") != "InitPlan"]
+    for once in [each for each in below if each.get("Parent Relationship") == "InitPlan"]:
+        asking = next((step for step in _walk({**node, "Plans": own}) if _asks(step, once)), None)
+        if asking is not None and asking.get("Plans") is not own:
+            below.remove(once)
+            asking["Plans"] = [*_children(asking), once]
+    for child in list(_children(node)):
+        _hand_down(child)
+
+
+def _asks(step: Mapping[str, object], once: Mapping[str, object]) -> bool:
+    name = str(once.get("Subplan Name", ""))
+    if name.startswith("CTE "):
+        return step.get("CTE Name") == name.removeprefix("CTE ")
+    # Before PostgreSQL 17: InitPlan 1 (returns $0), and $0 where it is asked for.
+    word = name.partition("(returns ")[2].rstrip(")") or name
+    pattern = re.compile(rf"{re.escape(word)}(?!\d)")
+    return any(pattern.search(_said(step[each])) for each in _CONDITIONS if each in step)
+
+
+def _walk(node: dict[str, object]) -> Iterator[dict[str, object]]:
+    yield node
+    for child in _children(node):
+        yield from _walk(child)
+
+
+def _children(node: Mapping[str, object]) -> list[dict[str, object]]:
     below = node.get("Plans")
-    children = tuple(
-        _step(each, is_measured=is_measured) for each in (below if isinstance(below, list) else [])
-    )
+    return below if isinstance(below, list) else []
+
+
+def _step(node: Mapping[str, object], *, is_measured: bool) -> Step:
+    children = tuple(_step(each, is_measured=is_measured) for each in _children(node))
     loops = _number(node, "Actual Loops") if is_measured else None
     weight = (
         _number(node, "Actual Total Time") * (loops or 0)

@@ -63,10 +63,9 @@ def diagram() -> Diagram:
         root.remove(style)
     _take_out_legend(root)
     names = {each.name: each for group in groups for each in group.entities}
-    for parent in root.iter(f"{{{_SVG}}}g"):
-        for place, child in enumerate(list(parent)):
-            if (name := _table_of(child)) in names:
-                parent[place] = _linked(child, name)
+    for card in root.iter(f"{{{_SVG}}}g"):
+        if (name := _table_of(card)) in names:
+            _link(card, name)
     for element in root.iter():
         if classes := element.get("class"):
             element.set("class", " ".join(_PREFIX + each for each in classes.split()))
@@ -74,8 +73,8 @@ def diagram() -> Diagram:
     root.set("class", "er")
     # A picture with links in it: a group, whose parts are read one by one.
     root.set("role", "group")
-    for name in ("title", "desc"):
-        root.find(f"s:{name}", _NAMES).set("id", f"er-{name}")
+    for part in (*root.findall("s:title", _NAMES), *root.findall("s:desc", _NAMES)):
+        part.set("id", f"er-{part.get('id')}")
     root.set("aria-labelledby", "er-title")
     ET.register_namespace("", _SVG)
     return Diagram(
@@ -119,10 +118,17 @@ def _table_of(element: ET.Element) -> str:
     return "" if name is None else name.text or ""
 
 
-def _linked(card: ET.Element, name: str) -> ET.Element:
-    link = ET.Element(f"{{{_SVG}}}a", {"href": address_of(name), "class": "table"})
+def _link(card: ET.Element, name: str) -> None:
+    """Make the head of a card the link, and note what the card is found by."""
     columns = [each.text or "" for each in card.findall("s:text[@class='column']", _NAMES)]
-    link.set("data-words", " ".join([name, *columns]))
-    link.set("aria-label", name)
-    link.append(card)
-    return link
+    card.set("class", "table")
+    card.set("data-words", " ".join([name, *columns]))
+    card.set("data-name", name)
+    link = ET.Element(f"{{{_SVG}}}a", {"href": address_of(name), "class": "link"})
+    for style in ("head", "name"):
+        part = card.find(f"*[@class='{style}']")
+        assert part is not None
+        place = list(card).index(part)
+        card.remove(part)
+        link.append(part)
+    card.insert(place, link)

@@ -5,10 +5,10 @@
   const frame = document.querySelector("[data-er-frame]");
   if (!frame) return;
   const picture = frame.querySelector("svg");
-  const tables = [...picture.querySelectorAll("a[data-words]")];
+  const tables = [...picture.querySelectorAll("[data-words]")];
   const search = document.querySelector("[data-er-search]");
   const found = document.querySelector("[data-er-found]");
-  const scaleButton = document.querySelector("[data-er-scale]");
+  const scaleText = document.querySelector("[data-er-scale]");
   const natural = Number(frame.dataset.width);
   const LEAST = 0.15;
   const MOST = 2;
@@ -26,7 +26,7 @@
     picture.style.width = `${natural * scale}px`;
     frame.scrollLeft = x * scale - frame.clientWidth / 2;
     frame.scrollTop = y * scale - frame.clientHeight / 2;
-    scaleButton.textContent = `${Math.round(scale * 100)} %`;
+    scaleText.textContent = `${Math.round(scale * 100)} %`;
   }
 
   const fit = () => zoom((frame.clientWidth - 2) / natural);
@@ -100,7 +100,7 @@
 
   function told() {
     if (!hits.length) return `No table or column has “${search.value.trim()}”.`;
-    return `${at + 1} of ${hits.length}: ${hits[at].getAttribute("aria-label")}`;
+    return `${at + 1} of ${hits.length}: ${hits[at].dataset.name}`;
   }
 
   search.addEventListener("input", mark);
