@@ -223,6 +223,7 @@ async def test_a_person_cancels_what_they_run(alices: Desk, bobs: Desk) -> None:
     run = asyncio.create_task(alices.run("SELECT pg_sleep(50)", seconds="60", run="mine"))
     await asyncio.sleep(0.5)
     await bobs.run("", "cancel", run="mine")
+    await asyncio.sleep(0.3)
     still_runs = not run.done()
 
     answer = await alices.run("", "cancel", run="mine")

@@ -89,7 +89,7 @@ async def opened(
     try:
         async with (
             tenant_pass(places.migrator, tenant_id) as token,
-            _connection(url, bounds, name, writes=writes) as connection,
+            _connection(url, bounds, name) as connection,
         ):
             connection.context = token
             transaction = connection.transaction(readonly=not writes)
@@ -104,15 +104,12 @@ async def opened(
 
 
 @asynccontextmanager
-async def _connection(
-    url: ServerUrl, bounds: Bounds, name: str, *, writes: bool
-) -> AsyncIterator[TenantConnection]:
+async def _connection(url: ServerUrl, bounds: Bounds, name: str) -> AsyncIterator[TenantConnection]:
     settings = {
         "application_name": name,
         "statement_timeout": f"{round(bounds.seconds * 1000)}ms",
         "lock_timeout": "5s",
         "idle_in_transaction_session_timeout": "30s",
-        "default_transaction_read_only": "off" if writes else "on",
     }
     async with driver_connection(
         url,

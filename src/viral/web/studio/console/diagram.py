@@ -59,9 +59,7 @@ def diagram() -> Diagram:
     """Draw the models once: they change with a release."""
     groups = schema_groups()
     root = ET.fromstring(svg_diagram(groups))  # noqa: S314 - written by this program
-    for style in root.findall("s:style", _NAMES):
-        root.remove(style)
-    _take_out_legend(root)
+    _leave_the_drawing(root)
     names = {each.name: each for group in groups for each in group.entities}
     for card in root.iter(f"{{{_SVG}}}g"):
         if (name := _table_of(card)) in names:
@@ -99,8 +97,8 @@ def address_of(table: str) -> str:
     return f"/tables/{table}"
 
 
-def _take_out_legend(root: ET.Element) -> None:
-    """Leave the frame and the drawing: what stands above it is said by the page."""
+def _leave_the_drawing(root: ET.Element) -> None:
+    """Take out style and legend: the page has its own, and a policy that lets no other in."""
     for child in list(root):
         if child.tag not in {f"{{{_SVG}}}g", f"{{{_SVG}}}title", f"{{{_SVG}}}desc"}:
             root.remove(child)
