@@ -71,7 +71,16 @@ async def test_large_values_end_the_reading(ground: Ground) -> None:
 
     found = await answer(ground, text, Bounds(size_bytes=1_500_000))
 
-    assert (200, True) == (len(found.rows), found.is_cut)
+    assert 150 <= len(found.rows) <= 152
+    assert found.is_cut
+
+
+async def test_of_values_that_are_too_large_one_is_read(ground: Ground) -> None:
+    text = "SELECT repeat('x', 2000000) FROM generate_series(1, 1000)"
+
+    found = await answer(ground, text, Bounds(size_bytes=1_500_000))
+
+    assert (1, True) == (len(found.rows), found.is_cut)
 
 
 @pytest.mark.parametrize(
@@ -221,6 +230,15 @@ async def test_the_time_is_up(ground: Ground) -> None:
         refused.sqlstate,
         refused.message,
     )
+
+
+async def test_the_time_is_that_of_all_rows_together(ground: Ground) -> None:
+    """Each part of the rows is quick enough for the server."""
+    text = "SELECT pg_sleep(0.001) FROM generate_series(1, 10000)"
+
+    refused = await refusal(ground, text, Bounds(rows=100_000, seconds=0.3))
+
+    assert "It took longer than 0.3 s and was ended." == refused.message
 
 
 async def test_a_text_that_catches_its_cancellation_is_ended(

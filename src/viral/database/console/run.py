@@ -18,7 +18,7 @@ import asyncpg
 
 from viral.database.console.answers import Answer, Changed, Column, Refusal, changed_rows
 from viral.database.console.refusals import refusal_of, too_long, withheld
-from viral.database.console.sessions import Bounds, Opened, Places, opened
+from viral.database.console.sessions import GRACE_S, Bounds, Opened, Places, opened
 from viral.database.faults import DRIVER_ERRORS, connection_fault, sqlstate_of
 from viral.database.statements import split_statements
 from viral.database.values import plain_value
@@ -126,7 +126,9 @@ async def _with_changes(
 async def _answer(session: Opened, text: str, bounds: Bounds, prefix: str) -> Answer | Refusal:
     begun = asyncio.get_running_loop().time()
     try:
-        answer = await _carried_out(session.connection, prefix + text, bounds)
+        # The server's own limit begins anew with each part of the rows.
+        async with asyncio.timeout(bounds.seconds + GRACE_S):
+            answer = await _carried_out(session.connection, prefix + text, bounds)
         is_as_before = await session.is_as_before()
     except TimeoutError:
         raise
@@ -183,15 +185,18 @@ async def _rows(
 ) -> tuple[list[asyncpg.Record], bool]:
     """Read no more than the bounds from the server; one row beyond tells that there are more."""
     rows: list[asyncpg.Record] = []
-    size = 0
+    size = largest = 0
     cursor = await prepared.cursor()
     while len(rows) <= bounds.rows and size <= bounds.size_bytes:
-        wanted = min(_PART, bounds.rows + 1 - len(rows))
+        # As many as fit, if they are like those before: the first alone tells how large they are.
+        fitting = (bounds.size_bytes - size) // largest + 1 if largest else 1
+        wanted = min(_PART, fitting, bounds.rows + 1 - len(rows))
         part = await cursor.fetch(wanted)
         rows += part
         if len(part) < wanted:
             return rows, False
-        size += sum(_size(value) for row in part for value in row)
+        sizes = [1 + sum(map(_size, row)) for row in part]
+        size, largest = size + sum(sizes), max(largest, *sizes)
     return rows[: bounds.rows], True
 
 

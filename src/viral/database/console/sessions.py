@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 LONGEST_S = 60
 # What the server gets to end a text by itself, before its session is ended.
-_GRACE_S = 2
+GRACE_S = 2
 # A text may catch its own cancellation (PL/pgSQL: WHEN query_canceled). Nothing catches this.
 _END = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -115,7 +115,7 @@ async def _connection(url: ServerUrl, bounds: Bounds, name: str) -> AsyncIterato
         url,
         connection_class=TenantConnection,
         settings=settings,
-        command_timeout_s=bounds.seconds + _GRACE_S,
+        command_timeout_s=bounds.seconds + GRACE_S,
     ) as connection:
         assert isinstance(connection, TenantConnection)
         await take_values_whole(connection)

@@ -229,13 +229,13 @@ def _sealed(
 ) -> str:
     site: Site = request.app.state.site
     shown = Shown(_digest(data.text), identity.tenant_id, changes)
-    return site.seals.seal(_PURPOSE, request.auth or "", msgspec.msgpack.encode(shown))
+    return site.seals.seal(_PURPOSE, str(identity.user_id), msgspec.msgpack.encode(shown))
 
 
 def _opened(request: WebRequest, identity: Identity, data: TextForm) -> tuple[Changed, ...] | None:
     """Return the changes that were shown; None for another text, tenant or person."""
     site: Site = request.app.state.site
-    content = site.seals.open(_PURPOSE, request.auth or "", data.seal)
+    content = site.seals.open(_PURPOSE, str(identity.user_id), data.seal)
     if content is None:
         return None
     shown = msgspec.msgpack.decode(content, type=Shown)
