@@ -89,8 +89,8 @@ def duration(milliseconds: float) -> str:
 def rows(step: Step) -> str:
     """Write the rows of a step: expected, and what came if it was measured."""
     if step.actual is None:
-        return f"{step.estimated:,} expected"
-    return f"{step.actual:,} of {step.estimated:,}"
+        return f"{step.estimated:,} rows expected"
+    return f"{step.actual:,} rows, {step.estimated:,} expected"
 
 
 def _bars(step: Step, x: float, width: float, depth: int) -> Iterator[_Bar]:
@@ -111,7 +111,7 @@ def _drawn(bar: _Bar, plan: Plan, canvas: Canvas, *, is_heaviest: bool) -> Marku
     step, y = bar.step, bar.depth * canvas.row
     width = max(1.0, bar.width - _GAP)
     own = plan.share(step)
-    words = f"{rows(step)} rows"
+    words = rows(step)
     took = duration(step.weight) if plan.is_measured else f"cost {step.weight:,.0f}"
     label = f"{'Heaviest: ' if is_heaviest else ''}{step.title}"
     parts = [

@@ -182,12 +182,14 @@ def _cell(value: object, head: Head) -> Cell:
         return Cell("number", text)
     if head.type == "uuid":
         return Cell("id", f"{text[:_ID_SHOWN]}…", text)
-    if len(text) <= _LONG and "\n" not in text:
+    is_document = isinstance(value, JsonText) and text[0] in "{["
+    if len(text) <= _LONG and "\n" not in text and not is_document:
         return Cell("text", text)
-    whole = _pretty(text) if isinstance(value, JsonText) else text
+    whole = _pretty(text) if is_document else text
     if len(whole) > LONGEST_SHOWN:
         whole = f"{whole[:LONGEST_SHOWN]}\n… {len(whole) - LONGEST_SHOWN:,} more characters"
-    return Cell("text", " ".join(text[:_LONG].split()) + "…", whole)
+    begin = " ".join(text[:_LONG].split())
+    return Cell("text", begin if len(text) <= _LONG else f"{begin}…", whole)
 
 
 def _pretty(text: str) -> str:
