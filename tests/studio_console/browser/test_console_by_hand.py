@@ -64,6 +64,17 @@ async def test_escape_cancels(visit: Visit, address: str) -> None:
     assert [] == visit.errors
 
 
+async def test_a_refusal_at_the_door_keeps_the_text(visit: Visit, address: str) -> None:
+    page = visit.page
+    await page.goto(f"{address}/console")
+    await page.locator("form[data-console] [name=_csrf_token]").evaluate("e => e.value = 'old'")
+
+    await run(page, "SELECT 'long work'")
+
+    await expect(page.get_by_label("Answer").get_by_role("alert")).to_contain_text("out of date")
+    assert "SELECT 'long work'" == await page.get_by_label("SQL", exact=True).input_value()
+
+
 async def test_a_drawer_opens_by_keyboard_and_gives_the_focus_back(
     visit: Visit, address: str
 ) -> None:

@@ -83,7 +83,6 @@ class ConsoleView:
     writes: bool
     may_write: bool
     why_not: str
-    role: str
     history: str
     run: str
     csrf_token: str
@@ -118,7 +117,6 @@ def console_view(
         writes=writes and not why_not,
         may_write=not why_not,
         why_not=why_not,
-        role=APP if writes and not why_not else READONLY,
         history=f"{identity.tenant_id}:{identity.user_id}",
         run=secrets.token_hex(8),
         csrf_token=csrf_token({"request": request}),

@@ -99,6 +99,20 @@
       .join(". ");
   }
 
+  // Refused at the door: what its page says, with the typed text kept.
+  function refuse(page) {
+    const main = new DOMParser().parseFromString(page, "text/html").querySelector("main");
+    const card = document.createElement("div");
+    card.className = "card failure";
+    card.setAttribute("role", "alert");
+    [...(main ?? document.createElement("main")).querySelectorAll("h1, p")].forEach((each) => {
+      const line = document.createElement("p");
+      line.textContent = each.textContent.trim();
+      card.append(line);
+    });
+    answer.replaceChildren(card);
+  }
+
   let running = null;
 
   function busy(isOn) {
@@ -144,12 +158,17 @@
         body: new URLSearchParams(fields),
         headers: { "X-Part": "answer" },
       });
-      // Signed out meanwhile, or refused at the door: its page says so.
-      if (response.redirected || !response.ok) {
-        location.assign(response.redirected ? response.url : "/console");
+      if (response.redirected) {
+        // Signed out meanwhile.
+        location.assign(response.url);
         return;
       }
-      answer.innerHTML = await response.text();
+      const content = await response.text();
+      if (!response.ok) {
+        refuse(content);
+        return;
+      }
+      answer.innerHTML = content;
       const isRefused = answer.querySelector("[data-fault]") !== null;
       dispatchEvent(
         new CustomEvent("console:ran", {
