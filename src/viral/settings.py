@@ -46,6 +46,7 @@ class Settings(BaseSettings):
         description="Folder of this installation: keys, data, logs.",
     )
     port: int = Field(default=8000, ge=1, le=65535, description="Port of the dashboard and API.")
+    studio_port: int = Field(default=5555, ge=1, le=65535, description="Port of Studio.")
     pg_port: int | None = Field(
         default=None,
         ge=1,

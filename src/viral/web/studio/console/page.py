@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from litestar import MediaType, Response, get
 from litestar.params import FromQuery
@@ -149,6 +149,8 @@ async def send_console(
     # No transaction is kept open while a text runs: the frame has one of its own.
     async with reading(runtime, identity) as session:
         frame = await provide_frame(request, runtime, identity, session)
+    # The address of a form cannot be gone back to.
+    frame = replace(frame, role=APP if view.writes else READONLY, address=PAGE)
     return show(request, "console/console.html", frame, console=view)
 
 

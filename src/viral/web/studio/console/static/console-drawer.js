@@ -1,18 +1,10 @@
-// Opens the page of a link in a drawer at the side; without this file the link leads to the page.
+// Opens the page of a link in the drawer; without this file the link leads to the page.
 (() => {
   "use strict";
 
-  const drawer = document.querySelector("[data-drawer-place]");
-  if (!drawer) return;
-
-  function close() {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.className = "button ghost small drawer-close";
-    button.textContent = "Close";
-    button.addEventListener("click", () => drawer.close());
-    return button;
-  }
+  const drawer = document.getElementById("drawer");
+  const title = drawer.querySelector("[data-drawer-title]");
+  const body = drawer.querySelector("[data-drawer-body]");
 
   async function open(link) {
     const response = await fetch(link.href, { headers: { "X-Part": "text" } });
@@ -20,14 +12,8 @@
       location.assign(link.href);
       return;
     }
-    const content = await response.text();
-    const head = document.createElement("div");
-    head.className = "drawer-head";
-    const title = document.createElement("h2");
+    body.innerHTML = await response.text();
     title.textContent = link.textContent.trim().replace(/\s+/g, " ");
-    head.append(title, close());
-    drawer.innerHTML = content;
-    drawer.prepend(head);
     drawer.showModal();
   }
 
@@ -37,9 +23,5 @@
       event.preventDefault();
       open(link).catch(() => location.assign(link.href));
     });
-  });
-  drawer.addEventListener("click", (event) => {
-    // The dim ground around the drawer is the dialog itself.
-    if (event.target === drawer && event.offsetX < 0) drawer.close();
   });
 })();
