@@ -12,6 +12,7 @@ from typing import Final
 from markupsafe import Markup, escape
 
 from viral.database.console.plan import FAR_OFF, Plan, Step
+from viral.web.dashboard.rendering import count
 
 # The widest mean advance of a character in the usual system fonts, in em.
 _ADVANCE: Final = 0.58
@@ -60,10 +61,10 @@ def summary(plan: Plan) -> str:
     heaviest = plan.heaviest
     steps = sum(1 for _ in plan.root.walk())
     share = f"{plan.share(heaviest) * 100:.0f} %"
-    count = "One step" if steps == 1 else f"{steps} steps"
+    number = count(steps, "step")
     if not plan.is_measured:
-        return f"{count}. Heaviest by estimate: {heaviest.title}, {share} of the cost."
-    text = f"{count}, {duration(plan.execution_ms or 0)}. Heaviest: {heaviest.title}, {share}."
+        return f"{number}. Heaviest by estimate: {heaviest.title}, {share} of the cost."
+    text = f"{number}, {duration(plan.execution_ms or 0)}. Heaviest: {heaviest.title}, {share}."
     worst = max((step for _, step in plan.root.walk()), key=lambda step: step.times_off or 0)
     if (worst.times_off or 0) >= FAR_OFF:
         text += f" Furthest from its estimate: {worst.title}, {off(worst)}."
@@ -89,8 +90,8 @@ def duration(milliseconds: float) -> str:
 def rows(step: Step) -> str:
     """Write the rows of a step: expected, and what came if it was measured."""
     if step.actual is None:
-        return f"{step.estimated:,} rows expected"
-    return f"{step.actual:,} rows, {step.estimated:,} expected"
+        return f"{count(step.estimated, 'row')} expected"
+    return f"{count(step.actual, 'row')}, {step.estimated:,} expected"
 
 
 def _bars(step: Step, x: float, width: float, depth: int) -> Iterator[_Bar]:
