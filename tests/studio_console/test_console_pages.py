@@ -260,4 +260,3 @@ async def test_a_field_that_no_page_sends_is_refused(alices: Desk, field: str) -
     answer = await alices.run("SELECT 1", part=False, **{field: "9999"})
 
     assert answer.status_code in {303, 400, 422}
-

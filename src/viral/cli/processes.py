@@ -70,7 +70,8 @@ def serve(
 
 
 async def _once_started(server: Server, act: Callable[[], Awaitable[object]]) -> None:
-    while not server.started and not server.should_exit:
+    # Uvicorn says so by a flag alone.
+    while not server.started and not server.should_exit:  # noqa: ASYNC110
         await asyncio.sleep(STARTED_CHECK_S)
     if server.started:
         await act()

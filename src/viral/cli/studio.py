@@ -65,4 +65,6 @@ async def _greet(settings: Settings, tenant: str | None) -> None:
     token = await operators_token(settings, tenant)
     out.print(f"  Studio   {studio_address(settings)}")
     out.print(f"  Sign in  {studio_address(settings)}/sign-in?token={token}")
-    out.print("  The link works once, within an hour; who is signed in to the dashboard needs none.")
+    out.print(
+        "  The link works once, within an hour; who is signed in to the dashboard needs none."
+    )

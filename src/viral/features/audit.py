@@ -42,6 +42,10 @@ Action = Literal[
     "refused webhook",
     "refused job",
     "cannot decrypt",
+    "added row",
+    "changed row",
+    "deleted row",
+    "exported rows",
 ]
 LONGEST_SUBJECT = 200
 

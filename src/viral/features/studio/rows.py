@@ -6,10 +6,10 @@ No count of a whole table, and no offset: a page of a table of millions costs wh
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 from urllib.parse import quote, unquote
 
-from sqlalchemy import Text, and_, cast, func, literal, or_, select, tuple_
+from sqlalchemy import Text, and_, cast, func, literal, not_, or_, select, tuple_
 from sqlalchemy.dialects.postgresql import JSONB
 
 from viral.errors import BadInput, NotFound
@@ -18,10 +18,10 @@ from viral.features.studio.values import LONGEST_SHOWN, as_text, parse
 from viral.schema.tenants import Tenant
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from uuid import UUID
 
-    from sqlalchemy import ColumnElement, Select
+    from sqlalchemy import ColumnElement, Select, UnaryExpression
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from viral.features.studio.shapes import Field, Shape
@@ -35,6 +35,7 @@ Operator = Literal[
     "is", "is not", "contains", "starts with", "at least", "at most", "above", "below",
     "is null", "is not null",
 ]  # fmt: skip
+OPERATORS: tuple[Operator, ...] = get_args(Operator)
 _OF_TEXT: tuple[Operator, ...] = ("is", "is not", "contains", "starts with")
 _OF_NUMBER: tuple[Operator, ...] = ("is", "is not", "at least", "at most", "above", "below")
 _NULLS: tuple[Operator, ...] = ("is null", "is not null")
@@ -131,7 +132,7 @@ def operators_of(field: Field) -> tuple[Operator, ...]:
 def own_rows(shape: Shape, tenant_id: UUID) -> list[ColumnElement[bool]]:
     """Name the tenant: PostgreSQL can use its indexes; the policies decide."""
     table = shape.table
-    if TENANT in table.c:
+    if any(each.name == TENANT for each in shape.read):
         return [table.c[TENANT] == tenant_id]
     return [table.c.id == tenant_id] if table is Tenant.__table__ else []
 
@@ -143,20 +144,15 @@ def with_key(shape: Shape, key: Sequence[str]) -> ColumnElement[bool]:
     )
 
 
-async def read_page(
-    session: AsyncSession, shape: Shape, tenant_id: UUID, query: Query
-) -> RowPage:
+async def read_page(session: AsyncSession, shape: Shape, tenant_id: UUID, query: Query) -> RowPage:
     """Read a page and one row more, which tells whether there is another."""
     is_backwards = query.place is not None and query.place.is_before
     sorted_by = _order(shape, query)
     wanted = _select(shape, sorted_by).where(*own_rows(shape, tenant_id))
     wanted = wanted.where(*(condition(shape, each) for each in query.filters))
     if query.place is not None:
-        wanted = wanted.where(_beyond(shape, query, query.place))
-    is_falling = query.is_descending is not is_backwards
-    order = [sorted_by] if sorted_by is not None else []
-    order += [field.column for field in shape.key]
-    wanted = wanted.order_by(*(each.desc() if is_falling else each.asc() for each in order))
+        wanted = wanted.where(past_place(shape, query, query.place))
+    wanted = wanted.order_by(*key_order(shape, query))
     found = (await session.execute(wanted.limit(query.size + 1))).all()
     rows = [_row(shape, tuple(each)) for each in found[: query.size]]
     has_more = len(found) > query.size
@@ -206,39 +202,41 @@ def condition(shape: Shape, wanted: Filter) -> ColumnElement[bool]:
     """Turn a filter into SQL; every value is a parameter."""
     field = shape.field(wanted.column)
     if wanted.operator not in operators_of(field):
-        raise BadInput(f"{field.name} knows no condition {wanted.operator!r}.")
-    column = field.column
-    match wanted.operator:
-        case "is null":
-            return column.is_(None)
-        case "is not null":
-            return column.is_not(None)
-        case "contains" if field.kind == "json":
-            value = parse(replace(field, document=None), wanted.text)
-            return column.op("@>")(literal(value, JSONB))
-        case "contains":
-            return column.icontains(wanted.text, autoescape=True)
-        case "starts with":
-            return column.startswith(wanted.text, autoescape=True)
-    value = parse(field, wanted.text)
-    match wanted.operator:
-        case "is":
-            return column == value
-        case "is not":
-            return column.is_distinct_from(value)
-        case "at least":
-            return column >= value
-        case "at most":
-            return column <= value
-        case "above":
-            return column > value
-        case _:
-            return column < value
+        raise BadInput(f"{field.name} knows no condition {wanted.operator[:40]!r}.")
+    if wanted.operator in _NULLS:
+        is_null = field.column.is_(None)
+        return is_null if wanted.operator == "is null" else not_(is_null)
+    if field.kind == "json":
+        value = parse(replace(field, document=None), wanted.text)
+        return field.column.op("@>")(literal(value, JSONB))
+    return _COMPARISONS[wanted.operator](field.column, parse(field, wanted.text))
 
 
-def _select(shape: Shape, sorted_by: ColumnElement[object] | None) -> Select[tuple[object, ...]]:
+_COMPARISONS: dict[Operator, Callable[[Any, Any], ColumnElement[bool]]] = {
+    "is": lambda column, value: column == value,
+    "is not": lambda column, value: column.is_distinct_from(value),
+    "contains": lambda column, value: column.icontains(value, autoescape=True),
+    "starts with": lambda column, value: column.startswith(value, autoescape=True),
+    "at least": lambda column, value: column >= value,
+    "at most": lambda column, value: column <= value,
+    "above": lambda column, value: column > value,
+    "below": lambda column, value: column < value,
+}
+
+
+def _select(shape: Shape, sorted_by: ColumnElement[object] | None) -> Select[*tuple[Any, ...]]:
     columns = [_shown(each) for each in shape.read]
     return select(*columns) if sorted_by is None else select(*columns, sorted_by)
+
+
+def key_order(shape: Shape, query: Query) -> list[UnaryExpression[object]]:
+    """Return the order of a page: by its sort, then by the key; backwards before a place."""
+    is_backwards = query.place is not None and query.place.is_before
+    is_falling = query.is_descending is not is_backwards
+    sorted_by = _order(shape, query)
+    order = [] if sorted_by is None else [sorted_by]
+    order += [field.column for field in shape.key]
+    return [each.desc() if is_falling else each.asc() for each in order]
 
 
 def _shown(field: Field) -> ColumnElement[object]:
@@ -260,7 +258,7 @@ def _order(shape: Shape, query: Query) -> ColumnElement[object] | None:
     return func.left(field.column, _SORTED_BY, type_=Text) if field.kind == "text" else field.column
 
 
-def _beyond(shape: Shape, query: Query, place: Place) -> ColumnElement[bool]:
+def past_place(shape: Shape, query: Query, place: Place) -> ColumnElement[bool]:
     """Say which rows come behind a place, or before it.
 
     PostgreSQL puts NULL above every value.
@@ -286,12 +284,8 @@ def _beyond(shape: Shape, query: Query, place: Place) -> ColumnElement[bool]:
 
 
 def _row(shape: Shape, values: tuple[object, ...]) -> Row:
-    texts = {
-        field.name: as_text(value) for field, value in zip(shape.read, values, strict=False)
-    }
-    cells = {
-        field.name: _cell(field, texts[field.name]) for field in shape.read
-    }
+    texts = {field.name: as_text(value) for field, value in zip(shape.read, values, strict=False)}
+    cells = {field.name: _cell(field, texts[field.name]) for field in shape.read}
     key = tuple(str(texts[field.name]) for field in shape.key)
     extra = values[len(shape.read) :]
     return Row(key, cells, as_text(extra[0]) if extra else None)

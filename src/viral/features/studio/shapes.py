@@ -78,6 +78,7 @@ class Field:
 
     column: AnyColumn
     name: str
+    attribute: str
     kind: Kind
     words: tuple[str, ...]
     document: Document | None
@@ -105,7 +106,9 @@ class Field:
     @property
     def type_name(self) -> str:
         """The type in PostgreSQL's words."""
-        return str(self.column.type.compile(dialect=_DIALECT)).lower().replace("with time zone", "tz")
+        return (
+            str(self.column.type.compile(dialect=_DIALECT)).lower().replace("with time zone", "tz")
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -130,6 +133,7 @@ class Referrer:
 class Shape:
     """A table as Studio shows and edits it; the reasons are empty where something is allowed."""
 
+    model: type[Base]
     table: Table
     name: str
     group: str
@@ -206,6 +210,7 @@ def _shape(table: Table, group: str, model: type[Base]) -> Shape:
     by_name = {each.name: each for each in fields}
     key = tuple(by_name[c.name] for c in table.primary_key if c.name != TENANT)
     return Shape(
+        model=model,
         table=table,
         name=str(table),
         group=group,
@@ -271,6 +276,7 @@ def _field(column: AnyColumn, model: type[Base]) -> Field:
     return Field(
         column=column,
         name=name,
+        attribute=model.__mapper__.get_property_by_column(column).key,
         kind=kind,
         words=words,
         document=_document(column, model) if kind == "json" else None,
@@ -332,4 +338,3 @@ def _target(column: AnyColumn) -> Target | None:
             return _target(target)
         return Target(str(target.table), str(target.name))
     return None
-

@@ -24,7 +24,7 @@ from viral.web.health import health
 from viral.web.problems import answer_error
 from viral.web.sign_in import show_sign_in, sign_in, sign_in_with_password, sign_out
 from viral.web.site import site_of
-from viral.web.studio import start
+from viral.web.studio import grid, start
 from viral.web.studio.console import handlers
 from viral.web.studio.gate import studio_only
 from viral.web.studio.rendering import studio_file
@@ -34,6 +34,7 @@ PAGES = (
     start.start,
     start.show_tables,
     start.switch_mode,
+    grid.show_table,
     switch,
     show_sign_in,
     sign_in,

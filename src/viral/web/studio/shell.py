@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TypeAlias
@@ -15,7 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from viral.features.studio.shapes import shapes
 from viral.features.tenants import own_tenant
-from viral.features.users.sessions import list_own_tenants
+from viral.features.users.sessions import Identity, list_own_tenants
+from viral.runtime import Runtime
 from viral.schema.security import APP
 from viral.web import dependencies
 from viral.web.dashboard.flashes import forget_flashes
@@ -68,28 +68,26 @@ class Frame:
     is_writing: bool
     role: str
     address: str
-    has_console: bool
 
 
 Framed: TypeAlias = NamedDependency[SkipValidation[Frame]]
-ReadOnly: TypeAlias = NamedDependency[SkipValidation[AsyncSession]]
 
 
-async def provide_session(runtime: Wired, identity: Person) -> AsyncGenerator[AsyncSession, None]:
-    """Open one read-only transaction of the tenant for a page."""
+async def open_frame(request: WebRequest, runtime: Wired, identity: Person) -> Frame:
+    """Read the frame in a transaction that has ended when the page opens its own."""
     async with reading(runtime, identity) as session:
-        yield session
+        return await provide_frame(request, runtime, identity, session)
 
 
 async def provide_frame(
-    request: WebRequest, runtime: Wired, identity: Person, session: ReadOnly
+    request: WebRequest, runtime: Runtime, identity: Identity, session: AsyncSession
 ) -> Frame:
     """Read what the frame shows; the notes that wait are taken with it."""
     tenant = await own_tenant(session)
     page = await page_of(request, identity, session, tenant, now=runtime.clock())
-    query = request.url.query
-    # What the page shows is there for admins; the list of tenants knows in which they are.
+    # Studio is for admins; this list knows in which tenants they are.
     choices = await list_own_tenants(session, identity.credential) if request.auth else []
+    query = request.url.query
     may = {
         str(each.membership_id) for each in choices if each.role == "ADMIN" or identity.is_operator
     }
@@ -105,7 +103,6 @@ async def provide_frame(
         is_writing=is_writing(request),
         role=APP,
         address=request.url.path + (f"?{query}" if query else ""),
-        has_console=True,
     )
 
 
@@ -133,7 +130,7 @@ def show(
 
 
 DEPENDENCIES = {
-    **dependencies.DEPENDENCIES,
-    "session": Provide(provide_session),
-    "frame": Provide(provide_frame),
+    # Pages open their own transactions, so that a statement that fails is theirs to explain.
+    **{name: each for name, each in dependencies.DEPENDENCIES.items() if name != "session"},
+    "frame": Provide(open_frame),
 }
