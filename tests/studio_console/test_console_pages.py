@@ -188,13 +188,18 @@ async def test_rows_leave_as_json_with_every_column(alices: Desk) -> None:
     assert [{"slug": "alice", "n": 1, "n_2": 2, "j": {"a": 1.1}}] == answer.json()
 
 
-async def test_an_export_holds_more_than_a_page(alices: Desk) -> None:
+async def test_an_export_holds_more_than_a_page_and_is_noted(
+    alices: Desk, ground: Ground, cluster: Cluster
+) -> None:
     sql = "SELECT generate_series(1, 2500) AS n"
 
     page, file = await alices.run(sql), await alices.run(sql, "export")
 
     assert "The first 1,000 rows" in words(page.text)
     assert 2501 == len(file.text.splitlines())
+    async with superuser(cluster, ground.database) as admin:
+        query = "SELECT details FROM audit_log WHERE action = 'exported rows'"
+        assert {"rows": 2500} in list(await admin.scalars(text(query)))
 
 
 async def test_secrets_leave_in_no_form(alices: Desk) -> None:

@@ -16,10 +16,12 @@ from viral.database.console.answers import Answer, Changed, Refusal
 from viral.database.console.plan import Plan, explain
 from viral.database.console.sessions import Bounds
 from viral.errors import NotAllowed
+from viral.features.audit import note
 from viral.features.users.sessions import Identity
 from viral.runtime import Runtime
 from viral.web.dependencies import Person, Wired
 from viral.web.forms import Form
+from viral.web.recognition import caller_of
 from viral.web.requests import WebRequest
 from viral.web.site import Site
 from viral.web.studio.console.deeds import noting
@@ -146,6 +148,15 @@ async def export_rows(
         console.read(places_of(runtime), data.text, tenant_id=identity.tenant_id, bounds=bounds),
     )
     if isinstance(found, Answer):
+        async with runtime.app.tenant_session(identity.tenant_id) as session:
+            await note(
+                session,
+                "exported rows",
+                "SQL",
+                user_id=identity.user_id,
+                address=caller_of(request).address,
+                rows=len(found.rows),
+            )
         return exported(found, data.format, now=runtime.clock())
     return await _send(request, runtime, identity, data, found)
 
