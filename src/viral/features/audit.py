@@ -38,6 +38,7 @@ Action = Literal[
     "changed plan",
     "imported results",
     "undid adjustment",
+    "changed rows by SQL",
     "refused webhook",
     "refused job",
     "cannot decrypt",
