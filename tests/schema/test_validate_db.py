@@ -220,7 +220,7 @@ BROKEN = [
         "public.by_cost",
         "CREATE INDEX by_cost ON videos (tenant_id, generation_cost)",
     ),
-    ("table-unlogged", "public.competitor_videos", "ALTER TABLE competitor_videos SET UNLOGGED"),
+    ("table-unlogged", "public.model_versions", "ALTER TABLE model_versions SET UNLOGGED"),
     (
         "sequence",
         "public.numbers",
