@@ -166,7 +166,7 @@ async def test_a_miss_is_told_without_what_is_not_known(
 
     data = account.requests[0].data
     assert [{"effect": "Hook: question", "points": 8.2}] == data["miss"]["reasons"]
-    assert (["dinner"], 24, None) == tuple(data["miss"][k] for k in ("tags", "duration_s", "hook"))
+    assert (["dinner"], 24, "") == tuple(data["miss"][k] for k in ("tags", "duration_s", "hook"))
     assert "An earlier bowl" == data["neighbours"][0]["title"]
 
 

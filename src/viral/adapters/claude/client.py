@@ -7,11 +7,12 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit
 
 import structlog
 
 from viral.adapters.claude.models import Tokens, price
-from viral.errors import VendorError, VendorRefused
+from viral.errors import BadSetting, VendorError, VendorRefused
 from viral.features.usage import Usage
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ PASSING_QUIET_S = 60.0
 LASTING_QUIET_S = 600.0
 # Tokens of this language's text, from above: what a cut answer took is not known better.
 _CHARACTERS_A_TOKEN = 3
+
+_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 Outcome = Literal["whole", "cut", "long", "refused", "none"]
 
@@ -85,6 +88,23 @@ class _Listening:
         prompt = self.prompt
         tokens = Tokens(prompt.input, output, prompt.cache_write, prompt.cache_read)
         return Usage(model, prompt.prompt, output, price(model, tokens))
+
+
+def checked_url(url: str) -> str:
+    """Return the base URL without its last slash; the key travels by TLS, or on this machine."""
+    try:
+        parts = urlsplit(url)
+        is_safe = parts.hostname is not None and (
+            parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
+        )
+    except ValueError:
+        is_safe = False
+    if not is_safe:
+        raise BadSetting(
+            "ANTHROPIC_BASE_URL is no https address.",
+            hint="Leave it out, or write https://api.anthropic.com.",
+        )
+    return url.rstrip("/")
 
 
 class Claude:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -126,18 +126,44 @@ class ClaudeCritic:
 
 def _document(miss: Miss) -> dict[str, object]:
     """Describe a miss, with what strangers wrote cut to size."""
-    told = asdict(miss)
-    neighbours = told.pop("neighbours")
-    for text in ("title", "hook", "sound"):
-        told[text] = cleaned(told[text], _GIVEN_MAX) if told[text] else None
-    for texts in ("tags", "script_features"):
-        told[texts] = [cleaned(each, _GIVEN_MAX) for each in told[texts][:_GIVEN_LISTED]]
-    told["reasons"] = [
-        {"effect": cleaned(each["label"] or each["family"], _GIVEN_MAX), "points": each["points"]}
-        for each in told["reasons"][:_GIVEN_LISTED]
+    published_at = miss.published_at
+    told = {
+        "title": _given(miss.title),
+        "hook": _given(miss.hook),
+        "hook_type": miss.hook_type,
+        "category": _given(miss.category),
+        "tags": [_given(each) for each in miss.tags[:_GIVEN_LISTED]],
+        "script_features": [_given(each) for each in miss.script_features[:_GIVEN_LISTED]],
+        "sound": _given(miss.sound or "") or None,
+        "duration_s": miss.duration_s,
+        "published_at": None if published_at is None else published_at.isoformat(),
+        "platform": miss.platform,
+        "predicted": miss.predicted,
+        "low": miss.low,
+        "high": miss.high,
+        "actual": miss.actual,
+        "direction": miss.direction,
+        "views": miss.views,
+        "engagement_rate": miss.engagement_rate,
+        "reasons": [
+            {"effect": _given(each.label or each.family), "points": each.points}
+            for each in miss.reasons[:_GIVEN_LISTED]
+        ],
+    }
+    near = [
+        {
+            "title": _given(each.title),
+            "category": _given(each.category),
+            "predicted": each.predicted,
+            "actual": each.actual,
+        }
+        for each in miss.neighbours[:_GIVEN_LISTED]
     ]
-    near = [each | {"title": cleaned(each["title"], _GIVEN_MAX)} for each in neighbours]
     return {"miss": told, "neighbours": near}
+
+
+def _given(text: str) -> str:
+    return cleaned(text, _GIVEN_MAX)
 
 
 def _read(answer: Answer) -> tuple[Critique | None, str]:
