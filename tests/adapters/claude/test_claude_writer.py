@@ -61,6 +61,9 @@ BAD = {
     "a negative trend": draft(trend=-1),
     "an unknown hook type": draft(hook_type="obey"),
     "a scene of 10^9 seconds": draft(scenes=[SCENE, SCENE | {"seconds": 10**9}]),
+    "a scene that runs backwards": draft(
+        scenes=[SCENE, SCENE | {"seconds": 9}, SCENE | {"seconds": -3}]
+    ),
     "no scenes": draft(scenes=[]),
     "twenty scenes": draft(scenes=[SCENE] * 20),
     "scenes too long together": draft(scenes=[SCENE | {"seconds": 60}] * 2),
