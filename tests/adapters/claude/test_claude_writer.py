@@ -178,7 +178,7 @@ async def test_f17_a_slow_answer_ends_in_time_with_what_there_is(
 ) -> None:
     text = json.dumps({"drafts": [draft(1), draft(2)]})
     account.gives(Breaks(text, "drip"))
-    writer = ClaudeWriter(connect(timeout_s=0.6), model=MODEL, offline=OfflineWriter())
+    writer = ClaudeWriter(connect(timeout_s=2), model=MODEL, offline=OfflineWriter())
 
     written, _ = await write(writer, brief(count=2))
 
