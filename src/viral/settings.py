@@ -168,7 +168,7 @@ class Settings(BaseSettings):
     )
     claude_daily_cost: Decimal = Field(
         default=Decimal("1.00"),
-        ge=0,
+        ge=Decimal(0),
         description="USD a tenant may cost at Anthropic a day (UTC); then all is done offline.",
     )
     jobs: Literal["local", "inngest"] = Field(
