@@ -20,6 +20,7 @@ from viral.learner.families import (
 from viral.learner.interval import FIRST_WIDTH, clipped, interval, next_width
 from viral.learner.newcomer import age_votes, cast_vote, first_row, newcomer_level, withdraw_vote
 from viral.learner.noise import learn_noise, noise_of, noise_sample
+from viral.learner.picking import Part
 from viral.learner.video import effect_keys
 
 if TYPE_CHECKING:
@@ -104,6 +105,12 @@ class Learner:
         score = clipped(mean)
         low, high = interval(score, sd, self._width())
         return Prediction(score, mean, sd, low, high, contributions)
+
+    def parts(self, video: Video, day: int, *, view: View = "live") -> tuple[Part, ...]:
+        """Give every effect of a prediction with its doubt, for picking among candidates."""
+        return tuple(
+            Part(term.key, term.points, term.variance) for term in self._terms(video, day, view)
+        )
 
     def update(
         self, video: Video, outcome: float, day: int, *, served: tuple[float, float] | None = None

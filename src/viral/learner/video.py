@@ -33,6 +33,9 @@ class Video:
     followers: int | None
     sound: str | None
     hook_type: str | None = None
+    # The opening line, and features of the script by name (`script.script_features`).
+    hook: str = ""
+    script: tuple[str, ...] = ()
 
 
 def effect_keys(video: Video) -> tuple[EffectKey, ...]:
@@ -56,6 +59,13 @@ def tags_of(video: Video) -> tuple[str, ...]:
     """Give the tags in lower case, without blanks and without the mark for "none"."""
     lowered = (tag.strip().lower() for tag in video.tags)
     return tuple(tag for tag in lowered if tag and tag != NO_TAGS)
+
+
+def words_of(video: Video) -> tuple[str, ...]:
+    """Give every tag and every word of tags, title and hook, once, in lower case."""
+    tags = tags_of(video)
+    found = WORD.findall(" ".join((*tags, video.title, video.hook)).lower())
+    return tuple(dict.fromkeys((*tags, *found)))
 
 
 def _optional_keys(video: Video) -> Iterator[EffectKey]:
