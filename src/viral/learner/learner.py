@@ -67,12 +67,16 @@ class Means:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """What an outcome said: the unclipped residual, its expected variance, a miss or not."""
+    """What an outcome said: the unclipped residual, its expected variance, a miss or not.
+
+    `means` and `sd` are what was foretold of it from the state before.
+    """
 
     residual: float
     variance: float
     is_miss: bool
     means: Means
+    sd: float
 
 
 @dataclass(slots=True)
@@ -139,12 +143,11 @@ class Learner:
         self, video: Video, outcome: float, day: int, *, served: tuple[float, float] | None = None
     ) -> Update:
         """Learn from one outcome, once; `served` is the interval that was shown for it."""
-        if served is None:
-            prediction = self.predict(video, day)
-            served = prediction.low, prediction.high
-        is_miss = not served[0] <= outcome <= served[1]
         terms = self._terms(video, day)
         means, explained = _means(terms)
+        sd = sqrt(explained + noise_of(self.tenants.get(video.tenant), noise_of(self.shared)))
+        low, high = served or interval(clipped(means.live), sd, self._width())
+        is_miss = not low <= outcome <= high
         total = explained + noise_of(self.shared)
         residual = outcome - means.live
 
@@ -154,7 +157,7 @@ class Learner:
         self._learn_width(day, is_miss=is_miss)
         self.touched.shared |= {NOISE, WIDTH, NEWCOMER}
         self.touched.tenants.add((video.tenant, NOISE))
-        return Update(residual, total, is_miss, means)
+        return Update(residual, total, is_miss, means, sd)
 
     def clear_touched(self) -> None:
         """Forget which rows changed, after they were written."""
