@@ -28,8 +28,9 @@ class Effect:
 
     def variance_on(self, day: int, family: Family) -> float:
         """Let the variance grow by the random walk since the effect was last touched."""
-        drift = family.drift_sd**2 * max(0, day - self.day)
-        return min(family.prior_variance, self.variance + drift)
+        days = day - self.day
+        grown = self.variance + family.drift_variance * days if days > 0 else self.variance
+        return min(family.prior_variance, grown)
 
 
 def start_of(key: EffectKey) -> float:

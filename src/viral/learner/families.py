@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 EffectKey = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """Prior standard deviation and random walk a day, both in score points."""
+    """Prior standard deviation and random walk a day, both in score points, and their squares."""
 
     prior_sd: float
     drift_sd: float
     is_shared: bool
+    prior_variance: float = field(init=False)
+    drift_variance: float = field(init=False)
 
-    @property
-    def prior_variance(self) -> float:
-        return self.prior_sd**2
+    def __post_init__(self) -> None:
+        # Asked for by every effect of every video.
+        object.__setattr__(self, "prior_variance", self.prior_sd**2)
+        object.__setattr__(self, "drift_variance", self.drift_sd**2)
 
 
 # Shared families are learnt from all tenants and hold nothing of one; the others are a tenant's.

@@ -215,7 +215,10 @@ class Learner:
             effect.variance = term.variance * (1 - gain)
             effect.n += 1
             effect.day = max(effect.day, day)
-            self._touch(term, tenant)
+            if term.family.is_shared:
+                self.touched.shared.add(term.row)
+            else:
+                self.touched.tenants.add((tenant, term.row))
         cast_vote(level, own[TENANT])
 
     def _new_effect(self, term: _Term, tenant: str, day: int) -> Effect:
@@ -236,7 +239,9 @@ class Learner:
             counter = own.get(("tenant_word", key[1]))
             earlier = counter.n if counter else 0
         else:
-            counter = own.setdefault(key, Effect(0.0, 0.0, 0, day, 0.0))
+            counter = own.get(key)
+            if counter is None:
+                counter = own[key] = Effect(0.0, 0.0, 0, day, 0.0)
             earlier = counter.n
             counter.n += 1
             counter.day = max(counter.day, day)
@@ -250,12 +255,6 @@ class Learner:
             return self._cap
         known = self.shared.get(GLOBAL)
         return CAP if known and known.tenants >= FEW_TENANTS else CAP_OF_FEW
-
-    def _touch(self, term: _Term, tenant: str) -> None:
-        if term.family.is_shared:
-            self.touched.shared.add(term.row)
-        else:
-            self.touched.tenants.add((tenant, term.row))
 
     def _width(self) -> float:
         row = self.shared.get(WIDTH)
