@@ -11,8 +11,10 @@ from sqlalchemy.dialects.postgresql import insert
 from viral.database.bulk import as_arrays, unnested
 from viral.features.reflexion.outcomes import current_outcomes, refit_outcomes
 from viral.features.reflexion.results import (
+    BATCH,
     Result,
     last_place,
+    load_named,
     load_results,
     outdated_results,
     waiting_results,
@@ -36,7 +38,7 @@ from viral.schema.results import PerformanceFeedback
 from viral.schema.vocabulary import GOALS, Goal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
     from datetime import datetime
     from uuid import UUID
 
@@ -93,20 +95,15 @@ async def apply_results(
         applied.is_replay = await last_place(session, platform) > 0
     outcomes = await current_outcomes(session, platform)
     hypotheses = await all_hypotheses(session, platform)
-    for query in (outdated_results(platform, outcomes.version), waiting_results(platform)):
-        while results := await load_results(session, query):
-            await _apply_batch(
-                session,
-                platform,
-                results,
-                outcomes=outcomes,
-                hypotheses=hypotheses,
-                hashed=hashed,
-            )
-            applied.results += len(results)
-            applied.tenants |= {result.feedback.tenant_id for result in results}
-            if progress is not None:
-                progress(applied.results)
+    async for results in _batches(session, platform, outcomes.version):
+        await _apply_batch(
+            session, platform, results, outcomes=outcomes, hypotheses=hypotheses, hashed=hashed
+        )
+        applied.results += len(results)
+        applied.tenants |= {result.feedback.tenant_id for result in results}
+        session.expunge_all()
+        if progress is not None:
+            progress(applied.results)
     return applied
 
 
@@ -151,6 +148,17 @@ async def forget_state(session: AsyncSession, platform: str) -> None:
         await session.execute(
             update(table).where(table.platform == platform).values(samples=0, day=0)
         )
+
+
+async def _batches(
+    session: AsyncSession, platform: str, version: int
+) -> AsyncIterator[list[Result]]:
+    """Give what was scored with older tables once more, then what waits."""
+    while results := await load_results(session, outdated_results(platform, version)):
+        yield results
+    waiting = await waiting_results(session, platform)
+    for first in range(0, len(waiting), BATCH):
+        yield await load_named(session, waiting[first : first + BATCH])
 
 
 async def _make_locks(session: AsyncSession, platform: str) -> None:

@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Select, and_, func, select
 from sqlalchemy.dialects.postgresql import distinct_on
-from sqlalchemy.orm import aliased
+from sqlalchemy.orm import aliased, defer, load_only
 
+from viral.database.bulk import as_arrays, unnested
 from viral.features.generations.concepts import video_of
 from viral.features.reflexion.served import was_served
 from viral.schema.content import Concept, Prediction
 from viral.schema.results import PerformanceFeedback
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
     from uuid import UUID
 
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -26,7 +29,23 @@ ResultQuery = Select[PerformanceFeedback, Concept, Prediction]
 
 # As `PerformanceFeedback.is_mature` has it.
 MATURES_AFTER = timedelta(days=2)
-BATCH = 2_000
+BATCH = 5_000
+# What the learner needs: prompts, scripts and reasons are long.
+_COLUMNS = (
+    load_only(
+        Concept.category,
+        Concept.title,
+        Concept.hashtags,
+        Concept.duration_s,
+        Concept.sound,
+        Concept.hook_type,
+        Concept.hook,
+        Concept.script,
+        raiseload=True,
+    ),
+    defer(Prediction.reasons, raiseload=True),
+)
+_NAME = ("tenant_id", "id")
 _UNJUDGED = (PerformanceFeedback.judged_at.is_(None), PerformanceFeedback.applied_no.is_not(None))
 
 
@@ -47,7 +66,9 @@ async def load_results(
     session: AsyncSession, query: ResultQuery, *, limit: int | None = BATCH
 ) -> list[Result]:
     """Load one batch."""
-    rows = await session.execute(query.limit(limit).execution_options(populate_existing=True))
+    rows = await session.execute(
+        query.limit(limit).options(*_COLUMNS).execution_options(populate_existing=True)
+    )
     return [_result(*row) for row in rows]
 
 
@@ -90,20 +111,31 @@ async def last_place(session: AsyncSession, platform: str) -> int:
     return place or 0
 
 
-def waiting_results(platform: str) -> ResultQuery:
-    """Select what was never learnt, by the time of publication."""
+async def waiting_results(session: AsyncSession, platform: str) -> list[tuple[UUID, UUID]]:
+    """Name what was never learnt, tenant and id, by the time of publication."""
     first = _first_readings(platform).subquery()
-    return (
-        _with_concept()
-        .join(
-            first,
-            and_(
-                PerformanceFeedback.tenant_id == first.c.tenant_id,
-                PerformanceFeedback.id == first.c.id,
-            ),
-        )
-        .order_by(PerformanceFeedback.published_at, PerformanceFeedback.id)
+    rows = await session.execute(
+        select(first.c.tenant_id, first.c.id).order_by(first.c.published_at, first.c.id)
     )
+    return [(tenant_id, feedback_id) for tenant_id, feedback_id in rows]
+
+
+async def load_named(session: AsyncSession, names: Sequence[tuple[UUID, UUID]]) -> list[Result]:
+    """Load results by tenant and id, by the time of publication."""
+    wanted = unnested(PerformanceFeedback, _NAME)
+    query = _with_concept().join(
+        wanted,
+        and_(
+            PerformanceFeedback.tenant_id == wanted.c.tenant_id,
+            PerformanceFeedback.id == wanted.c.id,
+        ),
+    )
+    rows = await session.execute(
+        query.order_by(PerformanceFeedback.published_at, PerformanceFeedback.id).options(*_COLUMNS),
+        as_arrays(names, _NAME),
+        execution_options={"populate_existing": True},
+    )
+    return [_result(*row) for row in rows]
 
 
 def applied_results(platform: str, *, after: int = 0) -> ResultQuery:
@@ -120,12 +152,14 @@ def outdated_results(platform: str, version: int) -> ResultQuery:
     return applied_results(platform).where(PerformanceFeedback.outcome_version != version)
 
 
-def _first_readings(platform: str) -> Select[UUID, UUID]:
+def _first_readings(platform: str) -> Select[UUID, UUID, datetime]:
     """Select one waiting reading a video: the first mature one, where none was learnt before."""
     before = aliased(PerformanceFeedback)
     video = (PerformanceFeedback.tenant_id, PerformanceFeedback.external_id)
     return (
-        select(PerformanceFeedback.tenant_id, PerformanceFeedback.id)
+        select(
+            PerformanceFeedback.tenant_id, PerformanceFeedback.id, PerformanceFeedback.published_at
+        )
         .where(
             PerformanceFeedback.platform == platform,
             PerformanceFeedback.applied_no.is_(None),

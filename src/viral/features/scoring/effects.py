@@ -78,7 +78,7 @@ async def load_learners(
     arrays = as_arrays(sorted(keys), _KEY)
     wanted = unnested(SharedEffect, _KEY)
     shared = (
-        select(*_state_of(SharedEffect), SharedEffect.tenants)
+        select(*state_columns(SharedEffect), SharedEffect.tenants)
         .join(
             wanted, and_(SharedEffect.family == wanted.c.family, SharedEffect.key == wanted.c.key)
         )
@@ -93,7 +93,7 @@ async def load_learners(
             row.mean, row.variance, row.samples, row.day, row.published, row.tenants, row.former
         )
     own = (
-        select(*_state_of(LearnerEffect), LearnerEffect.tenant_id, LearnerEffect.is_frozen)
+        select(*state_columns(LearnerEffect), LearnerEffect.tenant_id, LearnerEffect.is_frozen)
         .join(
             wanted, and_(LearnerEffect.family == wanted.c.family, LearnerEffect.key == wanted.c.key)
         )
@@ -171,18 +171,10 @@ async def _upsert_own(session: AsyncSession, rows: Sequence[Sequence[object]]) -
     await session.execute(statement, as_arrays(rows, _OWN))
 
 
-def is_effect(key: EffectKey) -> bool:
-    """Tell effects from the rows that hold other state."""
-    return key[0] in FAMILIES
-
-
-def _columns(effect: Effect) -> tuple[float, float, int, int, float]:
-    return effect.mean, effect.variance, effect.n, effect.day, effect.published
-
-
-def _state_of(
+def state_columns(
     table: type[SharedEffect | LearnerEffect],
 ) -> tuple[InstrumentedAttribute[object], ...]:
+    """Name the columns of a row of state."""
     # Columns, not objects: a batch loads a hundred thousand of them.
     return (
         table.goal,
@@ -195,3 +187,12 @@ def _state_of(
         table.published,
         table.former,
     )
+
+
+def is_effect(key: EffectKey) -> bool:
+    """Tell effects from the rows that hold other state."""
+    return key[0] in FAMILIES
+
+
+def _columns(effect: Effect) -> tuple[float, float, int, int, float]:
+    return effect.mean, effect.variance, effect.n, effect.day, effect.published
