@@ -57,11 +57,16 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What each view foretold, unclipped; `plain` is the live view without hypotheses."""
+    """What each view foretold, unclipped; `plain` is the live view without hypotheses.
+
+    `shared_former` and `own_former` are the published view with the former values of what all
+    tenants share, and of the tenant's own.
+    """
 
     live: float
     published: float
-    former: float
+    shared_former: float
+    own_former: float
     plain: float
 
 
@@ -284,12 +289,18 @@ def _sums(terms: list[_Term], view: View) -> tuple[float, float]:
 
 def _means(terms: list[_Term]) -> tuple[Means, float]:
     """Add up the points of every view, and the variances; hypotheses come last."""
-    live = published = former = plain = variance = 0.0
+    live = published = shared_former = own_former = plain = variance = 0.0
     for term in terms:
         live += term.live
         published += term.published
-        former += term.former
         variance += term.variance
+        # The level of newcomers stands in for a tenant's own effect, and is everybody's.
+        if term.family.is_shared or term.key is NEWCOMER:
+            shared_former += term.former
+            own_former += term.published
+        else:
+            shared_former += term.published
+            own_former += term.former
         if term.key[0] not in HYPOTHESIS_FAMILIES:
             plain = live
-    return Means(live, published, former, plain), variance
+    return Means(live, published, shared_former, own_former, plain), variance

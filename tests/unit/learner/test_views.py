@@ -43,6 +43,17 @@ def test_a_stranger_starts_at_the_former_level_in_the_former_view() -> None:
     assert mean_of(learner, "former", tenant="new") == 53
 
 
+def test_the_newcomers_former_level_is_everybodys() -> None:
+    learner = Learner()
+    teach(learner, make_video(), 80)
+    level = learner.shared["newcomer", ""]
+    level.published, level.former = 7.0, 3.0
+
+    means = learner.update(make_video("new"), 70, START_DAY).means
+
+    assert (means.shared_former, means.own_former) == (53, 57)
+
+
 def test_a_tenants_override_is_served_to_it_alone() -> None:
     learner = Learner()
     teach(learner, make_video("a"), 80)
@@ -92,17 +103,15 @@ def test_an_update_tells_what_each_view_foretold() -> None:
     learner = Learner()
     teach(learner, make_video(), 80, times=4)
     learner.shared[GLOBAL].published, learner.shared[GLOBAL].former = 61.0, 55.0
-    learner.tenants["a"][GUESS] = Effect(3.0, 4.0, 1, START_DAY, 2.0, former=0.0)
+    learner.tenants["a"][GUESS] = Effect(3.0, 4.0, 1, START_DAY, 2.0, former=0.5)
     video = replace(make_video(), hypotheses=(GUESS,))
-    foretold = {
-        view: learner.predict(video, START_DAY, view=view).mean
-        for view in ("live", "published", "former")
-    }
+    live = learner.predict(video, START_DAY).mean
+    former = learner.predict(video, START_DAY, view="former").mean
 
     means = learner.update(video, 70, START_DAY).means
 
-    assert (means.live, means.published, means.former) == tuple(foretold.values())
-    assert (means.published, means.former) == (63, 55)
+    assert (means.live, means.published, former) == (live, 63, 55.5)
+    assert (means.shared_former, means.own_former) == (57, 61.5)
     assert means.plain == pytest.approx(means.live - 3)
 
 
