@@ -9,10 +9,10 @@ from sqlalchemy import and_, func, or_, select, update
 
 from viral.features.reflexion.guard import (
     FIRST_OWN,
-    LEAST_WATCH,
+    NEXT_OWN,
     is_lost,
     watch_challenger,
-    watch_published,
+    watch_own,
 )
 from viral.features.reflexion.undo import revert
 from viral.features.reflexion.versions import PUBLISH_DEVIATIONS, PUBLISH_POINTS
@@ -56,7 +56,7 @@ async def guard_adjustments(
     newest = await newest_publication(session, platform)
     since = 0 if newest is None else newest.after_no
     if newest is not None and newest.reverted_at is None:
-        watch = await watch_published(session, platform, after=since)
+        watch = await watch_own(session, platform, after=since)
         if is_lost(watch.guard):
             reason = (
                 f"guard: {watch.guard.results} results missed by {watch.error:.1f} points with it,"
@@ -65,7 +65,7 @@ async def guard_adjustments(
             await revert(session, await _of_moment(session, newest), reason=reason, now=now)
             return []
     own = (await watch_challenger(session, platform, after=since)).guard
-    needed = FIRST_OWN if newest is None else LEAST_WATCH
+    needed = FIRST_OWN if newest is None else NEXT_OWN
     # What all tenants' results show, the tenant's own must not contradict.
     if not pooled.is_sure or own.results < needed or own.mean <= 0:
         return []

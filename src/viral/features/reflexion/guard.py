@@ -17,6 +17,7 @@ from viral.schema.results import PerformanceFeedback
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from sqlalchemy import ColumnElement
     from sqlalchemy.ext.asyncio import AsyncSession
     from sqlalchemy.orm import InstrumentedAttribute
 
@@ -25,8 +26,10 @@ WINDOW = 1_500
 # Results before what is shared, or a tenant's, is first published: there is nothing to lose yet.
 FIRST_SHARED = 20
 FIRST_OWN = 5
-# Results that a publication is watched for before the next takes its place.
+# Results that a watch needs before it says anything.
 LEAST_WATCH = 20
+# A tenant's results between two publications: every other one tells of the earlier, as above.
+NEXT_OWN = 2 * LEAST_WATCH
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +66,33 @@ async def watch_challenger(session: AsyncSession, platform: str, *, after: int) 
     )
 
 
-async def watch_published(
+async def watch_version(
     session: AsyncSession, platform: str, *, after: int, earned: Guard | None = None
 ) -> Watch:
-    """Compare what is published with what was before; `earned` is the lead it was published for."""
+    """Compare the current version with the one before; `earned` is the lead it was published for.
+
+    Every other result tells of it, as `learning.is_shared_place` has it; the rest of adjustments.
+    """
     return await _watch(
         session,
         platform,
         PerformanceFeedback.champion_error,
         PerformanceFeedback.former_error,
+        PerformanceFeedback.applied_no % 2 == 1,
         after=after,
-        start=earned or Guard(),
+        start=earned,
+    )
+
+
+async def watch_own(session: AsyncSession, platform: str, *, after: int) -> Watch:
+    """Compare the tenant's newest adjustments with what it was served before."""
+    return await _watch(
+        session,
+        platform,
+        PerformanceFeedback.champion_error,
+        PerformanceFeedback.former_error,
+        PerformanceFeedback.applied_no % 2 == 0,
+        after=after,
     )
 
 
@@ -102,7 +121,7 @@ async def _watch(
     platform: str,
     ours: InstrumentedAttribute[float | None],
     others: InstrumentedAttribute[float | None],
-    *,
+    *chosen: ColumnElement[bool],
     after: int,
     start: Guard | None = None,
 ) -> Watch:
@@ -113,6 +132,7 @@ async def _watch(
             PerformanceFeedback.applied_no > after,
             ours.is_not(None),
             others.is_not(None),
+            *chosen,
         )
         .order_by(PerformanceFeedback.applied_no.desc())
         .limit(WINDOW)

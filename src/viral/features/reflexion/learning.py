@@ -132,6 +132,14 @@ def learn(
     return _learnt(place, scores, outcome, [each.means for each in updates])
 
 
+def is_shared_place(place: int) -> bool:
+    """Tell what a result's former error is of: what tenants share, or the tenant's own effects.
+
+    They take turns: were both former at once, a bad version would be blamed on good adjustments.
+    """
+    return place % 2 == 1
+
+
 async def hold_learning(session: AsyncSession, *platforms: str) -> None:
     """Let nobody else learn on these platforms until the transaction ends, as the system role."""
     await session.execute(
@@ -216,7 +224,9 @@ def _learnt(
 ) -> Learnt:
     live = sum(clipped(each.live) for each in means) / len(means)
     published = sum(clipped(each.published) for each in means) / len(means)
-    former = sum(clipped(each.former) for each in means) / len(means)
+    former = sum(
+        clipped(each.shared_former if is_shared_place(place) else each.own_former) for each in means
+    ) / len(means)
     plain = sum(clipped(each.plain) for each in means) / len(means)
     return Learnt(
         place=place,

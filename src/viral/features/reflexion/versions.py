@@ -18,7 +18,7 @@ from viral.features.reflexion.guard import (
     is_lost,
     is_sure,
     watch_challenger,
-    watch_published,
+    watch_version,
 )
 from viral.features.reflexion.results import last_place
 from viral.features.scoring.effects import is_effect
@@ -111,7 +111,7 @@ async def shared_standing(session: AsyncSession, platform: str) -> SharedStandin
     if current is not None:
         document = _document(current)
         earned = None if document.lead is None else _guard(document.lead)
-        published = await watch_published(session, platform, after=document.after_no, earned=earned)
+        published = await watch_version(session, platform, after=document.after_no, earned=earned)
     return SharedStanding(
         platform=platform,
         version=0 if current is None else current.version,
