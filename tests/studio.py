@@ -207,12 +207,25 @@ async def post(
 
 
 async def foretell(app: Database, tenant: TestTenant, platform: str = "tiktok") -> Forecast:
+    return await foretell_video(
+        app, tenant, title="Crispy chickpeas", tags=("snack",), platform=platform
+    )
+
+
+async def foretell_video(
+    app: Database,
+    tenant: TestTenant,
+    *,
+    title: str,
+    tags: tuple[str, ...] = (),
+    platform: str = "tiktok",
+) -> Forecast:
     video = Video(
         tenant=str(tenant.id),
         category="food",
         published_at=NOW,
-        title="Crispy chickpeas",
-        tags=("snack",),
+        title=title,
+        tags=tags,
         duration_s=31,
         followers=None,
         sound=None,

@@ -28,7 +28,10 @@ from viral.features.reflexion.versions import shared_standing, undo_version
 from viral.features.scoring.predictions import Forecast
 
 LATER = NOW + timedelta(days=60)
-SERVED = "SELECT goal, family, key, published FROM shared_effects WHERE platform = 'tiktok' ORDER BY 1, 2, 3"
+SERVED = (
+    "SELECT goal, family, key, published FROM shared_effects WHERE platform = 'tiktok'"
+    " ORDER BY 1, 2, 3"
+)
 VERSIONS = (
     "SELECT version, is_current, document -> 'ended' ->> 'reason' FROM model_versions"
     " WHERE kind = 'effects' ORDER BY version"
