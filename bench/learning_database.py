@@ -116,8 +116,7 @@ async def learn(app: Database, system: Database, rows: int) -> bool:
     async with system.session_without_tenant() as session:
         applied = await apply_results(session, "tiktok", now=NOW, hashed=HASHED)
     took, took_cpu = perf_counter() - began, process_time() - began_cpu
-    critic = OfflineCritic()
-    report = await run_reflexion(app, system, critic=critic, offline=critic, now=NOW, hashed=HASHED)
+    report = await run_reflexion(app, system, critic=OfflineCritic(), now=NOW, hashed=HASHED)
     whole = perf_counter() - began
     per_second = applied.results / took
     print(f"{applied.results:,} of {rows:,} results learnt in {took:.2f} s ({took_cpu:.2f} s CPU)")

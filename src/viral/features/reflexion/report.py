@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from datetime import datetime  # noqa: TC003 - the API reads annotations at run time
 from math import sqrt
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING
+from uuid import UUID  # noqa: TC003 - as above
 
 from sqlalchemy import func, select
 
@@ -25,8 +27,6 @@ from viral.schema.results import PerformanceFeedback
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
-    from uuid import UUID
 
     from sqlalchemy.ext.asyncio import AsyncSession
 

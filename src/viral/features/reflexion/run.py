@@ -81,7 +81,7 @@ async def run_reflexion(
     system: Database,
     *,
     critic: Critic,
-    offline: Critic,
+    offline: Critic | None = None,
     daily_cost: Decimal | None = None,
     now: datetime,
     hashed: Callable[[str], str],
@@ -91,8 +91,9 @@ async def run_reflexion(
 
     The state is learnt and guarded as the system role, one transaction a platform; critiques,
     insights and adjustments are each tenant's own, written in its session. The critic is asked
-    while no transaction is open; past `daily_cost` (USD a tenant) `offline` answers. A run that
-    is killed goes on where it stopped: what was learnt is marked, what was not judged is found.
+    while no transaction is open; past `daily_cost` (USD a tenant) `offline` answers, if there is
+    another. A run that is killed goes on where it stopped: what was learnt is marked, and what
+    was not judged is found again.
     """
     report = RunReport()
     for platform in PLATFORMS:
@@ -116,7 +117,7 @@ async def run_reflexion(
         async with app.tenant_session(tenant_id) as session:
             found = await find_misses(session, now=now)
             purse = Purse(await spent_today(session, now=now), daily_cost)
-        answers = await ask_critic(found.misses, critic, offline, purse=purse)
+        answers = await ask_critic(found.misses, critic, offline or critic, purse=purse)
         async with (
             # Two runs at a time would draw the same conclusions twice.
             system.session_without_tenant() as lock,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime  # noqa: TC003 - the API reads annotations at run time
 from typing import TYPE_CHECKING
+from uuid import UUID  # noqa: TC003 - as above
 
 from sqlalchemy import and_, func, or_, select
 
@@ -23,8 +25,6 @@ from viral.schema.learning import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from datetime import datetime
-    from uuid import UUID
 
     from sqlalchemy import ColumnElement
     from sqlalchemy.ext.asyncio import AsyncSession
