@@ -26,7 +26,7 @@ from viral.database.urls import parse_url
 from viral.features.performance.files import ResultRow
 from viral.features.performance.imports import import_results
 from viral.features.reflexion.learning import apply_results
-from viral.features.reflexion.replay import replay_differences
+from viral.features.reflexion.replay import replay_platform
 from viral.features.reflexion.run import run_reflexion
 from viral.features.scoring.effects import word_hasher
 from viral.features.tenants import create_tenant
@@ -124,9 +124,11 @@ async def learn(app: Database, system: Database, rows: int) -> bool:
     print(f"tenants {applied.results / whole:,.0f} results/s")
     began = perf_counter()
     async with system.session_without_tenant() as session:
-        differences = await replay_differences(session, "tiktok", hashed=HASHED)
-    print(f"replay in memory: {perf_counter() - began:.2f} s, {len(differences)} differences")
-    return per_second >= TARGET and not differences
+        replay = await replay_platform(session, "tiktok", hashed=HASHED, is_check=True)
+    print(
+        f"replay in memory: {perf_counter() - began:.2f} s, {len(replay.differences)} differences"
+    )
+    return per_second >= TARGET and not replay.differences
 
 
 def main() -> int:

@@ -32,7 +32,7 @@ from viral.features.generations.concepts import find_concept, predict_concepts
 from viral.features.performance.files import ResultRow
 from viral.features.reflexion import hypotheses, trials
 from viral.features.reflexion.critic import Critique, Hypothesis, Miss
-from viral.features.reflexion.replay import replay_differences
+from viral.features.reflexion.replay import replay_platform
 from viral.features.reflexion.shared_trials import shared_trials
 from viral.features.reflexion.trials import trial_of
 from viral.features.reflexion.undo import undo_insight
@@ -308,13 +308,13 @@ async def test_a_replay_learns_with_each_hypothesis_for_as_long_as_it_was_tried(
     assert [row[1] for row in await fetch(admin, INSIGHTS)] == ["refuted", "confirmed"]
 
     async with system.session_without_tenant() as session:
-        same = await replay_differences(session, "tiktok", hashed=HASHED)
+        same = await replay_platform(session, "tiktok", hashed=HASHED, is_check=True)
     await execute(admin, "UPDATE reflexion_insights SET born_no = 60 WHERE born_no = 41")
     async with system.session_without_tenant() as session:
-        other = await replay_differences(session, "tiktok", hashed=HASHED)
+        other = await replay_platform(session, "tiktok", hashed=HASHED, is_check=True)
 
-    assert same == []
-    assert {each.key[2] for each in other} >= {"hypothesis"}
+    assert same.differences == []
+    assert {each.key[2] for each in other.differences} >= {"hypothesis"}
 
 
 async def test_a_guess_is_noted_once_and_nonsense_never(

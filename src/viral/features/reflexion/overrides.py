@@ -101,19 +101,7 @@ async def _override(
         .values(published=points, former=None, is_frozen=True)
         .execution_options(synchronize_session=False)
     )
-    what = label_of(shared.family, word)
-    critique = SelfCritique(
-        id=uuid7(),
-        performance_gap={"effects": 1, "platform": shared.platform},
-        critique=f"{what} was undone for this tenant alone, by hand.",
-        hypothesized_reasons=[],
-        scoring_issues=[],
-        adjustment_plan="Serve the value from before.",
-        confidence_level="high",
-        critic="person",
-        created_at=now,
-        applied_at=now,
-    )
+    critique = _critique(shared, label_of(shared.family, word), now=now)
     session.add(critique)
     await session.flush()
     adjustment = ScoringAdjustment(
@@ -133,3 +121,18 @@ async def _override(
     session.add(adjustment)
     await session.flush()
     return adjustment
+
+
+def _critique(shared: SharedEffect, what: str, *, now: datetime) -> SelfCritique:
+    return SelfCritique(
+        id=uuid7(),
+        performance_gap={"effects": 1, "platform": shared.platform},
+        critique=f"{what} was undone for this tenant alone, by hand.",
+        hypothesized_reasons=[],
+        scoring_issues=[],
+        adjustment_plan="Serve the value from before.",
+        confidence_level="high",
+        critic="person",
+        created_at=now,
+        applied_at=now,
+    )

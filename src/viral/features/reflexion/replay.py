@@ -92,14 +92,6 @@ async def replay_platform(
     return Replay(platform, rebuilt.results, rebuilt.missing, len(rows), differences)
 
 
-async def replay_differences(
-    session: AsyncSession, platform: str, *, hashed: Callable[[str], str]
-) -> list[Difference]:
-    """Compare a platform's state with its replay, and change nothing."""
-    replay = await replay_platform(session, platform, hashed=hashed, is_check=True)
-    return replay.differences
-
-
 async def rebuild(
     session: AsyncSession,
     platform: str,

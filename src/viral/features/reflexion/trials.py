@@ -196,22 +196,27 @@ async def _confirm(
     for row, row_id in zip(rows, uuid7_run(len(rows)), strict=True):
         each = adjustment(row, row_id, critique.id, after_no=last_no, now=now)
         each.insight_id = insight.id
-        each.reason = (
-            f"Held for {decided.firings} videos, {decided.effect:+.1f} points beside the others,"
-            f" z {decided.later_z:.1f} on the later ones."
-        )
-        each.evidence = {
-            **each.evidence,
-            "firings": decided.firings,
-            "tenants": decided.tenants,
-            "effect": round(decided.effect, 2),
-            "z": round(decided.later_z, 2),
-        }
+        each.reason, each.evidence = _grounds(decided, each.evidence)
         row.published, row.former = row.mean, None
         adjustments.append(each)
     session.add_all(adjustments)
     await session.flush()
     return adjustments
+
+
+def _grounds(decided: Contrast, evidence: dict[str, object]) -> tuple[str, dict[str, object]]:
+    """Say in words and figures what a hypothesis was accepted for."""
+    said = (
+        f"Held for {decided.firings} videos, {decided.effect:+.1f} points beside the others,"
+        f" z {decided.later_z:.1f} on the later ones."
+    )
+    return said, {
+        **evidence,
+        "firings": decided.firings,
+        "tenants": decided.tenants,
+        "effect": round(decided.effect, 2),
+        "z": round(decided.later_z, 2),
+    }
 
 
 async def _watch(
