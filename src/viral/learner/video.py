@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from math import floor, log2, log10
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 # Letters and digits of any script: titles are not all English.
 WORD = re.compile(r"[^\W_]+")
+# Both goals ask for a video's keys, and who loads their rows before.
+KEYS_KEPT = 8_192
 MOST_TAGS = 10
 MOST_TITLE_WORDS = 10
 NO_TAGS = "[none]"  # what YouTube's data files write for a video without tags
@@ -36,8 +39,11 @@ class Video:
     # The opening line, and features of the script by name (`script.script_features`).
     hook: str = ""
     script: tuple[str, ...] = ()
+    # Effects of the tenant's hypotheses that hold for it.
+    hypotheses: tuple[EffectKey, ...] = ()
 
 
+@lru_cache(maxsize=KEYS_KEPT)
 def effect_keys(video: Video) -> tuple[EffectKey, ...]:
     """Name the effects of a video, always in the same order: sums of floats depend on it."""
     tags = tags_of(video)
@@ -52,6 +58,7 @@ def effect_keys(video: Video) -> tuple[EffectKey, ...]:
         ("title_length", str(min(len(video.title) // 10, 10))),
         *_optional_keys(video),
         *_word_keys(video, tags),
+        *video.hypotheses,
     )
 
 

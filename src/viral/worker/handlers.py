@@ -26,6 +26,8 @@ async def learn(at_work: AtWork) -> Outcome:
         runtime.app,
         runtime.system,
         critic=runtime.critic,
+        offline=runtime.offline_critic,
+        daily_cost=runtime.settings.claude_daily_cost,
         now=runtime.clock(),
         hashed=runtime.hashed,
     )
