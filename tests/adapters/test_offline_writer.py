@@ -55,7 +55,7 @@ async def write(
         frozenset(draft.title.casefold() for draft in taken),
         frozenset(draft.hook.casefold() for draft in taken),
     )
-    return await OfflineWriter().write(brief, rng=Random(seed))
+    return list((await OfflineWriter().write(brief, rng=Random(seed))).drafts)
 
 
 def texts(draft: Draft) -> list[str]:
@@ -256,3 +256,12 @@ async def test_a_trend_without_words_is_passed_over() -> None:
     drafts = await write(trend("https://example.com/only"), trend("slow mornings"), count=3)
 
     assert {d.trend.topic for d in drafts} == {"slow mornings"}
+
+
+async def test_each_draft_is_told_as_it_is_written() -> None:
+    told: list[int] = []
+    brief = Brief((trend("slow mornings"),), 3, ASKED_AT)
+
+    await OfflineWriter().write(brief, rng=Random(1), advance=told.append)
+
+    assert [1, 2, 3] == told

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from random import Random
 from uuid import UUID
@@ -17,7 +18,7 @@ from viral.adapters.offline_writer import OfflineWriter
 from viral.database.engine import Database
 from viral.errors import BadInput, NotFound, NothingToWriteAbout, QuotaExceeded
 from viral.features.generations.concepts import find_concept, newest_concepts
-from viral.features.generations.drafts import Brief, Draft
+from viral.features.generations.drafts import Brief, Written
 from viral.features.generations.quota import refund_stale, take_quota
 from viral.schema.content import Concept
 from viral.schema.vocabulary import PLATFORMS, category_of, platform_of
@@ -26,18 +27,31 @@ from viral.schema.vocabulary import PLATFORMS, category_of, platform_of
 class FailingWriter:
     """A writer whose service is down."""
 
-    async def write(self, brief: Brief, *, rng: Random) -> list[Draft]:  # noqa: ARG002
+    name = "failing"
+
+    async def write(
+        self,
+        brief: Brief,  # noqa: ARG002
+        *,
+        rng: Random,  # noqa: ARG002
+        advance: Callable[[int], None] | None = None,  # noqa: ARG002
+    ) -> Written:
         raise ConnectionError
 
 
 class CountingWriter:
     """A writer that delivers another number than was asked for."""
 
+    name = "counting"
+
     def __init__(self, count: int) -> None:
         self._count = count
 
-    async def write(self, brief: Brief, *, rng: Random) -> list[Draft]:
-        return await OfflineWriter().write(replace(brief, count=self._count), rng=rng)
+    async def write(
+        self, brief: Brief, *, rng: Random, advance: Callable[[int], None] | None = None
+    ) -> Written:
+        asked = replace(brief, count=self._count)
+        return await OfflineWriter().write(asked, rng=rng, advance=advance)
 
 
 @pytest.fixture
@@ -215,6 +229,14 @@ async def test_a_writer_that_delivers_nothing_costs_nothing(
         await generate(app, studio.id, 5, writer=CountingWriter(0))
 
     assert await quota(admin, studio) == (0, 0, 0)
+
+
+async def test_a_generation_names_its_writer(
+    app: Database, studio: TestTenant, admin: AsyncConnection
+) -> None:
+    await generate(app, studio.id, 1, writer=CountingWriter(1))
+
+    assert await fetch(admin, "SELECT writer FROM generations") == [("counting",)]
 
 
 async def test_a_writer_cannot_deliver_more_than_was_paid_for(

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 from viral.adapters.phrases import Beat, Lines, Scripts, Staging, Voice, read_phrases
 from viral.adapters.phrases.topics import clean_topic, without_article
-from viral.features.generations.drafts import Draft, Scene
+from viral.features.generations.drafts import Draft, Scene, Written
 from viral.schema.vocabulary import CATEGORIES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from random import Random
 
     from viral.features.generations.drafts import Brief
@@ -129,6 +129,8 @@ class Taken:
 class OfflineWriter:
     """Writes drafts as a pure function of the brief and the random numbers."""
 
+    name = "offline"
+
     def __init__(self) -> None:
         self._titles = read_phrases("titles", Lines)
         self._hooks = read_phrases("hooks", Lines)
@@ -136,7 +138,9 @@ class OfflineWriter:
         self._scripts = read_phrases("scripts", Scripts)
         self._voices = {name: read_phrases(name, Voice) for name in (*CATEGORIES, "default")}
 
-    async def write(self, brief: Brief, *, rng: Random) -> list[Draft]:
+    async def write(
+        self, brief: Brief, *, rng: Random, advance: Callable[[int], None] | None = None
+    ) -> Written:
         """Write up to `brief.count` drafts; fewer when every free line is used."""
         titles, hooks = Taken(brief.taken_titles), Taken(brief.taken_hooks)
         drafts: list[Draft] = []
@@ -150,7 +154,9 @@ class OfflineWriter:
             hooks.add(draft.hook)
             drafts.append(draft)
             turns.append(turn)
-        return drafts
+            if advance is not None:
+                advance(len(drafts))
+        return Written(tuple(drafts))
 
     def _turns(self, brief: Brief, rng: Random) -> deque[Turn]:
         """Order the subjects, the strong trends likely first, and spread the hook types."""

@@ -61,13 +61,19 @@ async def generate_concepts(
     async with reserved_quota(app, tenant_id, count=count, user_id=user_id) as reservation:
         async with app.tenant_session(tenant_id) as session:
             brief = await _brief(session, count=count, category=category, now=now)
-        drafts = (await writer.write(brief, rng=rng))[:count]
+        written = await writer.write(brief, rng=rng)
+        drafts = list(written.drafts[:count])
         if not drafts:
             raise NothingToWriteAbout("The writer found nothing to write.")
         async with app.tenant_session(tenant_id) as session:
             drafts = await _still_new(session, drafts)
             generation = await _store_generation(
-                session, reservation, drafts, brief=brief, writer=writer, user_id=user_id
+                session,
+                reservation,
+                drafts,
+                brief=brief,
+                writer=written.writer or writer.name,
+                user_id=user_id,
             )
             concepts = await _store_concepts(session, generation, drafts, now=now)
             await predict_concepts(
@@ -200,7 +206,7 @@ async def _store_generation(
     drafts: Sequence[Draft],
     *,
     brief: Brief,
-    writer: Writer,
+    writer: str,
     user_id: UUID | None,
 ) -> Generation:
     if missing := reservation.count - len(drafts):
@@ -212,7 +218,7 @@ async def _store_generation(
         date=brief.asked_at,
         settings={"count": brief.count, "category": brief.category},
         trends=[asdict(trend) for trend in dict.fromkeys(draft.trend for draft in drafts)],
-        writer=type(writer).__name__,
+        writer=writer,
     )
     session.add(generation)
     await session.flush()

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from viral.features.usage import Usage
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
     from random import Random
 
@@ -43,7 +46,11 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Brief:
-    """What is asked of a writer."""
+    """What is asked of a writer.
+
+    `insights` are sentences of what the tenant's own results have confirmed; `voice` is how the
+    tenant speaks, in its own words.
+    """
 
     trends: tuple[TrendBrief, ...]
     count: int
@@ -51,11 +58,34 @@ class Brief:
     category: str | None = None
     taken_titles: frozenset[str] = field(default_factory=frozenset)
     taken_hooks: frozenset[str] = field(default_factory=frozenset)
+    insights: tuple[str, ...] = ()
+    voice: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The drafts of one brief.
+
+    `writer` names who wrote them, where that is not the writer that was asked; `note` says why,
+    and what else is worth knowing of how they came about.
+    """
+
+    drafts: tuple[Draft, ...]
+    usage: Usage = field(default_factory=Usage)
+    writer: str = ""
+    note: str = ""
 
 
 class Writer(Protocol):
     """Turns trends into drafts."""
 
-    async def write(self, brief: Brief, *, rng: Random) -> list[Draft]:
-        """Write up to `brief.count` drafts; no title or hook that is taken (compare casefolded)."""
+    name: str
+
+    async def write(
+        self, brief: Brief, *, rng: Random, advance: Callable[[int], None] | None = None
+    ) -> Written:
+        """Write up to `brief.count` drafts; no title or hook that is taken (compare casefolded).
+
+        `advance` is told how many there are, each time one more is.
+        """
         ...
