@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from random import Random
 from uuid import UUID
 
@@ -144,9 +145,16 @@ async def learn(
     *,
     now: datetime = NOW + timedelta(days=7),
     critic: Critic | None = None,
+    daily_cost: Decimal | None = None,
 ) -> RunReport:
     return await run_reflexion(
-        app, system, critic=critic or OfflineCritic(), now=now, hashed=HASHED
+        app,
+        system,
+        critic=critic or OfflineCritic(),
+        offline=OfflineCritic(),
+        daily_cost=daily_cost,
+        now=now,
+        hashed=HASHED,
     )
 
 

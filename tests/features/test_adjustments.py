@@ -25,7 +25,7 @@ from studio import (
 
 from viral.database.engine import Database
 from viral.errors import AlreadyExists, BadInput, NotFound
-from viral.features.reflexion.adjustments import undo_adjustment
+from viral.features.reflexion.undo import undo_adjustment
 
 
 @pytest.fixture

@@ -125,6 +125,7 @@ async def _run(advance: Callable[[str, int, int | None], None]) -> RunReport:
             runtime.app,
             runtime.system,
             critic=runtime.critic,
+            offline=runtime.critic,
             now=runtime.clock(),
             hashed=runtime.hashed,
             progress=advance,
@@ -161,7 +162,7 @@ async def _status(slug: str | None) -> dict[str, object]:
 
 
 async def _undo(adjustment: str, slug: str | None) -> ScoringAdjustment:
-    from viral.features.reflexion.adjustments import undo_adjustment
+    from viral.features.reflexion.undo import undo_adjustment
     from viral.features.tenants import find_tenant
     from viral.runtime import open_runtime
 

@@ -37,6 +37,16 @@ FAMILIES: dict[str, Family] = {
     "sound": Family(4, 0.1, is_shared=True),
     "word": Family(4, 0.05, is_shared=True),
     "tenant_word": Family(4, 0.05, is_shared=False),
+    "hypothesis_low": Family(2, 0.1, is_shared=False),
+    "hypothesis": Family(4, 0.1, is_shared=False),
+    "hypothesis_high": Family(6, 0.1, is_shared=False),
+}
+
+# By stated confidence: it says how far an effect may go, never where it starts.
+HYPOTHESES: dict[str, str] = {
+    "low": "hypothesis_low",
+    "medium": "hypothesis",
+    "high": "hypothesis_high",
 }
 
 GLOBAL: EffectKey = ("global", "")

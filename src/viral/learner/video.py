@@ -36,6 +36,8 @@ class Video:
     # The opening line, and features of the script by name (`script.script_features`).
     hook: str = ""
     script: tuple[str, ...] = ()
+    # Effects of the tenant's hypotheses that hold for it.
+    hypotheses: tuple[EffectKey, ...] = ()
 
 
 def effect_keys(video: Video) -> tuple[EffectKey, ...]:
@@ -52,6 +54,7 @@ def effect_keys(video: Video) -> tuple[EffectKey, ...]:
         ("title_length", str(min(len(video.title) // 10, 10))),
         *_optional_keys(video),
         *_word_keys(video, tags),
+        *video.hypotheses,
     )
 
 

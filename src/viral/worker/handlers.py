@@ -23,6 +23,7 @@ async def learn(at_work: AtWork) -> Outcome:
         runtime.app,
         runtime.system,
         critic=runtime.critic,
+        offline=runtime.critic,
         now=runtime.clock(),
         hashed=runtime.hashed,
     )

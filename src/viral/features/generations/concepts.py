@@ -130,6 +130,7 @@ def video_of(concept: Concept, *, published_at: datetime, followers: int | None)
         followers=followers,
         sound=concept.sound,
         hook_type=concept.hook_type,
+        hook=concept.hook,
     )
 
 

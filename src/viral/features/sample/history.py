@@ -87,7 +87,9 @@ async def make_demo(
             async with app.tenant_session(tenant_id) as session:
                 rows = list(_results(concepts, audience, rng, asked_at=asked_at))
                 await import_results(session, rows, data_source="manual")
-            await run_reflexion(app, system, critic=critic, now=learnt_at, hashed=hashed)
+            await run_reflexion(
+                app, system, critic=critic, offline=critic, now=learnt_at, hashed=hashed
+            )
         if progress is not None:
             progress(WEEKS + 1 - week, WEEKS + 1)
     return tenant_id

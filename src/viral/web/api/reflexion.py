@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from viral.features.jobs.queue import ask_for_reflexion
 from viral.features.reflexion import status
-from viral.features.reflexion.adjustments import undo_adjustment
+from viral.features.reflexion.undo import undo_adjustment
 from viral.features.scoring.labels import label_of
 from viral.schema.learning import ReflexionInsight, ScoringAdjustment
 from viral.web.dependencies import Person, Transaction, Wired
