@@ -79,13 +79,10 @@ async def generate_concepts(
     """Write candidates, pick some, and count these against the quota; or change nothing.
 
     The quota is taken first and given back on failure; what the writer could not deliver is
-    given back as well. No transaction is open while the writer works; `progress` is told of how many
-    candidates there are how many. The most promising concept comes first.
+    given back as well. No transaction is open while the writer works; `progress` is told how
+    many candidates are wanted and how many there are. The most promising concept comes first.
     """
-    if not 1 <= count <= MOST_AT_ONCE:
-        raise BadInput(
-            f"{count} concepts cannot be generated at once.", hint=f"Ask for 1 to {MOST_AT_ONCE}."
-        )
+    check_count(count)
     platforms = PLATFORMS if platform is None else (platform,)
     order = _Order(count, category, platforms, user_id, job_id, rng, now, hashed)
     wanted = candidates_for(count)
@@ -104,6 +101,14 @@ async def generate_concepts(
         )
         async with app.tenant_session(tenant_id) as session:
             return await _keep(session, reservation, written, order)
+
+
+def check_count(count: int) -> None:
+    """Refuse, with BadInput, what cannot be written at once."""
+    if not 1 <= count <= MOST_AT_ONCE:
+        raise BadInput(
+            f"{count} concepts cannot be generated at once.", hint=f"Ask for 1 to {MOST_AT_ONCE}."
+        )
 
 
 async def _keep(

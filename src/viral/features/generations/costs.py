@@ -31,9 +31,11 @@ async def spent_today(session: AsyncSession, *, now: datetime) -> Decimal:
     """Add up what models have cost the session's tenant since midnight, UTC, in USD."""
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     total = Decimal(0)
-    for table in (SelfCritique, Generation):
-        cost = select(func.sum(table.cost)).where(table.created_at >= midnight)
-        total += await session.scalar(cost) or 0
+    for cost, made_at in (
+        (SelfCritique.cost, SelfCritique.created_at),
+        (Generation.cost, Generation.date),
+    ):
+        total += await session.scalar(select(func.sum(cost)).where(made_at >= midnight)) or 0
     return total
 
 

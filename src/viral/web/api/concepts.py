@@ -99,6 +99,7 @@ async def add_concepts(
         category=None if data.category is None else category_of(data.category),
         platform=data.platform,
         user_id=identity.user_id,
+        budget=runtime.budget,
     )
     return [_concept(each) for each in concepts]
 
