@@ -492,7 +492,7 @@ export interface Operations {
   };
   /** List deeds, newest first, a page at a time; `since` with its time zone. Admins only. */
   "GET /api/v1/audit": {
-    query: { limit?: number; action?: "signed in" | "signed out" | "signed out everywhere" | "made sign-in link" | "switched tenant" | "set password" | "invited" | "revoked invitation" | "joined" | "changed role" | "ended membership" | "made key" | "revoked key" | "renamed tenant" | "exported tenant" | "restored tenant" | "opened billing" | "changed plan" | "imported results" | "undid adjustment" | "refused webhook" | "refused job" | "cannot decrypt" | null; since?: string | null; cursor?: string | null };
+    query: { limit?: number; action?: "signed in" | "signed out" | "signed out everywhere" | "made sign-in link" | "switched tenant" | "set password" | "invited" | "revoked invitation" | "joined" | "changed role" | "ended membership" | "made key" | "revoked key" | "renamed tenant" | "exported tenant" | "restored tenant" | "opened billing" | "changed plan" | "imported results" | "undid adjustment" | "changed rows by SQL" | "refused webhook" | "refused job" | "cannot decrypt" | "added row" | "changed row" | "deleted row" | "exported rows" | null; since?: string | null; cursor?: string | null };
     status: 200;
     answer: AuditPage;
   };

@@ -107,12 +107,9 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
         # A backup may have brought back who was erased: gone again before anybody is served.
         await apply_tombstones(migrator_url(settings, secrets), settings.home)
         vendors = await stack.enter_async_context(_vendors(settings, clock))
-        offline_writer, offline_critic = OfflineWriter(), OfflineCritic()
-        writer: Writer = offline_writer
-        critic: Critic = offline_critic
-        if (claude := await stack.enter_async_context(open_claude(settings))) is not None:
-            writer = ClaudeWriter(claude, model=settings.writer_model, offline=offline_writer)
-            critic = ClaudeCritic(claude, model=settings.critic_model, offline=offline_critic)
+        offline = OfflineWriter(), OfflineCritic()
+        claude = await stack.enter_async_context(open_claude(settings))
+        writer, critic = _writer_and_critic(settings, claude, *offline)
         databases = {}
         for role in ("viral_app", "viral_signin", "viral_system", "viral_worker"):
             url = urls.app if role == "viral_app" else urls.for_role(role, secrets)
@@ -138,8 +135,8 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
             reading=Reading(databases["viral_app"], replica),
             writer=writer,
             critic=critic,
-            offline_writer=offline_writer,
-            offline_critic=offline_critic,
+            offline_writer=offline[0],
+            offline_critic=offline[1],
             vendors=vendors,
             clock=clock,
             branch=None if (name := branch_name(settings)) == MAIN.name else name,
@@ -183,6 +180,18 @@ async def _vendors(settings: Settings, clock: Callable[[], datetime]) -> AsyncIt
         )
     finally:
         await outgoing.close()
+
+
+def _writer_and_critic(
+    settings: Settings, claude: Claude | None, writer: Writer, critic: Critic
+) -> tuple[Writer, Critic]:
+    """Put Claude before the offline ones, where a key is set."""
+    if claude is None:
+        return writer, critic
+    return (
+        ClaudeWriter(claude, model=settings.writer_model, offline=writer),
+        ClaudeCritic(claude, model=settings.critic_model, offline=critic),
+    )
 
 
 @asynccontextmanager

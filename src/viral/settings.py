@@ -47,6 +47,7 @@ class Settings(BaseSettings):
         description="Folder of this installation: keys, data, logs.",
     )
     port: int = Field(default=8000, ge=1, le=65535, description="Port of the dashboard and API.")
+    studio_port: int = Field(default=5555, ge=1, le=65535, description="Port of Studio.")
     pg_port: int | None = Field(
         default=None,
         ge=1,
@@ -167,7 +168,7 @@ class Settings(BaseSettings):
     )
     claude_daily_cost: Decimal = Field(
         default=Decimal("1.00"),
-        ge=0,
+        ge=Decimal(0),
         description="USD a tenant may cost at Anthropic a day (UTC); then all is done offline.",
     )
     jobs: Literal["local", "inngest"] = Field(

@@ -77,8 +77,6 @@ def test_the_doctor_says_whether_the_key_is_taken(shell: Shell, account: FakeAnt
     code, state, cause, fix = told(ANTHROPIC_API_KEY="sk-ant-wrong")
     assert (1, "error", "Claude refuses: the key is not accepted (401).") == (code, state, cause)
     assert "Correct ANTHROPIC_API_KEY: it is wrong or revoked." == fix
-    assert "Correct VIRAL_CRITIC_MODEL" in told(VIRAL_CRITIC_MODEL="claude-of-tomorrow")[3]
-    assert "No key is set" in told(ANTHROPIC_API_KEY="")[2]
     assert account.requests == []
 
 

@@ -18,6 +18,7 @@ from typing import Any, Self
 
 Json = dict[str, Any]
 
+VERSION = "2026-10-21"
 FIELDS = {"model", "max_tokens", "system", "messages", "output_config", "stream"}
 UNSUPPORTED = {"minimum", "maximum", "minLength", "maxLength", "maxItems", "pattern", "multipleOf"}
 USAGE = {"input_tokens": 1000, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 0}
@@ -129,7 +130,7 @@ class FakeAnthropic:
         """Refuse what the API refuses, else take the next answer."""
         if not self.lets_in(request.headers):
             return Fails(401, "authentication_error")
-        if request.headers.get("anthropic-version") != "2026-10-21":
+        if request.headers.get("anthropic-version") != VERSION:
             return Fails(400, "invalid_request_error")
         if request.body.get("model") not in self.models:
             return Fails(404, "not_found_error")
@@ -177,6 +178,8 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         if not self.account.lets_in(headers):
             self._fail(Fails(401, "authentication_error"))
+        elif headers.get("anthropic-version") != VERSION:
+            self._fail(Fails(400, "invalid_request_error"))
         elif model not in self.account.models:
             self._fail(Fails(404, "not_found_error"))
         else:

@@ -88,8 +88,14 @@ def settings_for(
 
 @asynccontextmanager
 async def serving(settings: Settings) -> AsyncIterator[Litestar]:
+    """Start the dashboard and the API."""
+    async with living(create_application(settings)) as application:
+        yield application
+
+
+@asynccontextmanager
+async def living(application: Litestar) -> AsyncIterator[Litestar]:
     """Start an application and stop it in one task of its own, as a server does."""
-    application = create_application(settings)
     started, stop = asyncio.Event(), asyncio.Event()
 
     async def live() -> None:

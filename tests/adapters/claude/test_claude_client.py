@@ -95,11 +95,11 @@ async def test_f17_an_answer_that_drips_ends_in_time_and_is_paid_for(
     account: FakeAnthropic, connect: Connect
 ) -> None:
     account.gives(Breaks("word " * 60, "drip"))
-    claude = connect(timeout_s=1.5)
+    claude = connect(timeout_s=2)
 
     answer = await claude.ask(QUESTION)
 
-    assert ("cut", "Claude took more than 1.5 s.") == (answer.outcome, answer.trouble)
+    assert ("cut", "Claude took more than 2 s.") == (answer.outcome, answer.trouble)
     assert (1000, 101) == (answer.usage.input_tokens, answer.usage.output_tokens)
     assert answer.usage.cost > 0
 
@@ -115,13 +115,19 @@ async def test_f17_a_wait_that_is_asked_for_is_kept(
     assert [1 <= b.at_s - a.at_s < 3 for a, b in pairwise(account.requests)] == [True]
 
 
-@pytest.mark.parametrize(
-    "headers", [{"retry-after": "3600"}, {"retry-after": "16", "retry-after-ms": "1"}]
-)
-async def test_f17_a_wait_that_is_too_long_is_not_begun(
-    account: FakeAnthropic, connect: Connect, headers: dict[str, str]
+async def test_f17_a_wait_in_another_header_is_not_listened_to(
+    account: FakeAnthropic, connect: Connect
 ) -> None:
-    account.gives(Fails(429, "rate_limit_error", headers), Says("{}"))
+    account.gives(Fails(429, "rate_limit_error", {"retry-after-ms": "3600000"}), Says("{}"))
+
+    assert "whole" == (await connect(retries=1).ask(QUESTION)).outcome
+
+
+@pytest.mark.parametrize("wait", ["3600", "Sat, 01 Jan 2050 00:00:00 GMT"])
+async def test_f17_a_wait_that_is_too_long_is_not_begun(
+    account: FakeAnthropic, connect: Connect, wait: str
+) -> None:
+    account.gives(Fails(429, "rate_limit_error", {"retry-after": wait}), Says("{}"))
 
     answer = await connect(retries=2).ask(QUESTION)
 

@@ -61,6 +61,9 @@ BAD = {
     "a negative trend": draft(trend=-1),
     "an unknown hook type": draft(hook_type="obey"),
     "a scene of 10^9 seconds": draft(scenes=[SCENE, SCENE | {"seconds": 10**9}]),
+    "a scene that runs backwards": draft(
+        scenes=[SCENE, SCENE | {"seconds": 9}, SCENE | {"seconds": -3}]
+    ),
     "no scenes": draft(scenes=[]),
     "twenty scenes": draft(scenes=[SCENE] * 20),
     "scenes too long together": draft(scenes=[SCENE | {"seconds": 60}] * 2),
@@ -175,7 +178,7 @@ async def test_f17_a_slow_answer_ends_in_time_with_what_there_is(
 ) -> None:
     text = json.dumps({"drafts": [draft(1), draft(2)]})
     account.gives(Breaks(text, "drip"))
-    writer = ClaudeWriter(connect(timeout_s=0.6), model=MODEL, offline=OfflineWriter())
+    writer = ClaudeWriter(connect(timeout_s=2), model=MODEL, offline=OfflineWriter())
 
     written, _ = await write(writer, brief(count=2))
 

@@ -7,11 +7,12 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING, Literal
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import structlog
 
 from viral.adapters.claude.models import Tokens, price
+from viral.adapters.claude.refusals import SUCCESS, refusal
 from viral.errors import BadSetting, VendorError, VendorRefused
 from viral.features.usage import Usage
 
@@ -27,6 +28,8 @@ LASTING_QUIET_S = 600.0
 # Tokens of this language's text, from above: what a cut answer took is not known better.
 _CHARACTERS_A_TOKEN = 3
 
+# Of the API; the SDK sends the same.
+_VERSION = "2026-10-21"
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 Outcome = Literal["whole", "cut", "long", "refused", "none"]
@@ -161,8 +164,14 @@ class Claude:
 
     async def check(self, model: str) -> None:
         """Raise VendorError where the key or the model is not taken; asks at no cost."""
-        sdk = await self._connected()
-        await sdk.check(model)
+        # Not by the SDK, which takes a second to load.
+        answer = await self._outgoing.request(
+            "GET",
+            f"{self._base_url}/v1/models/{quote(model, safe='')}",
+            headers={"Authorization": f"Bearer {self._api_key}", "Anthropic-Version": _VERSION},
+        )
+        if answer.status != SUCCESS:
+            raise refusal(answer.status)
 
     async def _connected(self) -> Sdk:
         async with self._connecting:

@@ -9,7 +9,8 @@ import anthropic
 import msgspec
 
 from viral.adapters.claude.models import Tokens, model_of
-from viral.errors import VendorError, VendorRefused, VendorUnreachable
+from viral.adapters.claude.refusals import SERVER_FAULT, SUCCESS, refusal
+from viral.errors import VendorError, VendorUnreachable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -24,18 +25,6 @@ LONGEST_WAIT_S = 15.0
 # Each word of an answer comes in an event of its own, of some 150 bytes.
 MOST_BYTES = 6_000_000
 
-_PASSING = {408, 409, 429}
-_SERVER_FAULT = 500
-# What a person has to change first.
-_LASTING: dict[int, tuple[str, str]] = {
-    401: ("the key is not accepted", "Correct ANTHROPIC_API_KEY: it is wrong or revoked."),
-    402: ("the account cannot pay", "Look at the billing of the Anthropic account."),
-    403: ("the key may not do this", "Look at what ANTHROPIC_API_KEY may do."),
-    404: (
-        "there is no such model for this key",
-        "Correct VIRAL_CRITIC_MODEL and VIRAL_WRITER_MODEL.",
-    ),
-}
 # An error inside a stream comes with status 200 and says its kind in words.
 _STATUS_OF = {
     "authentication_error": 401,
@@ -47,7 +36,6 @@ _STATUS_OF = {
     "timeout_error": 504,
     "overloaded_error": 529,
 }
-_SUCCESS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,13 +122,6 @@ class Sdk:
         except (anthropic.APIError, ValueError) as error:
             raise _named(error) from error
 
-    async def check(self, model: str) -> None:
-        """Ask whether the key is taken and knows the model, which costs nothing."""
-        try:
-            await self._client.models.retrieve(model)
-        except (anthropic.APIError, ValueError) as error:
-            raise _named(error) from error
-
 
 def _output_config(question: Question) -> OutputConfigParam:
     config: OutputConfigParam = {"format": {"type": "json_schema", "schema": question.schema}}
@@ -168,29 +149,14 @@ def _heard(event: _Event) -> Heard:
 
 
 def _named(error: anthropic.APIError | ValueError) -> VendorError:
-    """Name a failure; sentences of the vendor's stay out, as they quote what was sent."""
+    """Name a failure of the SDK's."""
     if isinstance(error, anthropic.APIStatusError):
         status = error.status_code
-        if status == _SUCCESS:
-            status = _STATUS_OF.get(error.type or "", _SERVER_FAULT)
-        return _refusal(status)
+        if status == SUCCESS:
+            status = _STATUS_OF.get(error.type or "", SERVER_FAULT)
+        return refusal(status)
     if isinstance(error, anthropic.APIConnectionError):
         if isinstance(error.__cause__, VendorError):
             return error.__cause__
         return VendorUnreachable("Claude cannot be reached.", hint="Try again later.")
     return VendorUnreachable("Claude's answer breaks its own format.", hint="Try again later.")
-
-
-def _refusal(status: int) -> VendorError:
-    if status in _LASTING:
-        reason, hint = _LASTING[status]
-        return VendorRefused(f"Claude refuses: {reason} ({status}).", hint=hint)
-    if status in _PASSING or status >= _SERVER_FAULT:
-        return VendorUnreachable(
-            f"Claude is busy or has a fault of its own ({status}).",
-            hint="Try again later; status.claude.com says how it is.",
-        )
-    return VendorRefused(
-        f"Claude does not take the request ({status}).",
-        hint="Check ANTHROPIC_BASE_URL, VIRAL_CRITIC_MODEL and VIRAL_WRITER_MODEL.",
-    )
