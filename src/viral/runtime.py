@@ -24,6 +24,7 @@ from viral.database.secrets import Secrets
 from viral.database.urls import parse_url
 from viral.errors import BadSetting, MigrationsPending, ServerRefused
 from viral.features.erasure import apply_tombstones
+from viral.features.generations.costs import Budget
 from viral.features.scoring.effects import word_hasher
 from viral.postgres.branches.registry import MAIN
 from viral.servers import (
@@ -83,6 +84,11 @@ class Runtime:
     def hashed(self) -> Callable[[str], str]:
         """The function that hides words among shared effects."""
         return word_hasher(self.secrets.word_key)
+
+    @property
+    def budget(self) -> Budget:
+        """What Claude may cost a tenant a day, and who writes after that."""
+        return Budget(self.settings.claude_daily_cost, self.offline_writer)
 
 
 @asynccontextmanager

@@ -17,8 +17,10 @@ from studio import NOW, add_results, add_trends, execute, fetch, generate, learn
 from viral.adapters.offline_writer import OfflineWriter
 from viral.database.engine import Database
 from viral.errors import BadInput, NotFound, NothingToWriteAbout, QuotaExceeded
+from viral.features.generations.brief import topic_of
 from viral.features.generations.concepts import find_concept, newest_concepts
 from viral.features.generations.drafts import Brief, Written
+from viral.features.generations.phrasing import runs_of
 from viral.features.generations.quota import refund_stale, take_quota
 from viral.schema.content import Concept
 from viral.schema.vocabulary import PLATFORMS, category_of, platform_of
@@ -94,6 +96,12 @@ def forecasts_of(concepts: list[Concept]) -> list[tuple[object, ...]]:
     ]
 
 
+def _runs(concept: Concept) -> set[tuple[str, ...]]:
+    topic = topic_of(concept.trend)
+    lines = (concept.title, concept.hook, concept.caption)
+    return {run for line in lines for run in runs_of(line, topic)}
+
+
 async def test_concepts_are_stored_with_a_prediction_for_every_platform(
     app: Database, studio: TestTenant
 ) -> None:
@@ -148,7 +156,7 @@ async def test_the_same_seed_and_history_give_the_same_concepts(
     assert words_of(first) != words_of(other)
 
 
-async def test_no_title_or_hook_stands_twice_within_the_last_two_hundred(
+async def test_no_line_or_phrase_stands_twice_within_the_last_two_hundred(
     app: Database, system: Database, cluster: Cluster
 ) -> None:
     await add_trends(system)
@@ -163,6 +171,9 @@ async def test_no_title_or_hook_stands_twice_within_the_last_two_hundred(
         lines = [getattr(each, attribute).casefold() for each in written]
         for place, line in enumerate(lines):
             assert line not in lines[max(0, place - 200) : place]
+    runs = [_runs(each) for each in written]
+    for place, own in enumerate(runs):
+        assert own.isdisjoint(set().union(*runs[max(0, place - 200) : place]))
 
 
 async def test_what_is_written_is_complete(app: Database, studio: TestTenant) -> None:

@@ -8,11 +8,26 @@ from typing import TYPE_CHECKING, Protocol
 from viral.features.usage import Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import datetime
     from random import Random
 
+    from viral.features.generations.phrasing import Said
     from viral.features.trends import TrendBrief
+    from viral.learner.predicates import Predicate
+    from viral.schema.vocabulary import Platform
+
+# How a video opens; every writer keeps to these.
+HOOK_TYPES = (
+    "question",
+    "bold-claim",
+    "list",
+    "mistake",
+    "story",
+    "challenge",
+    "secret",
+    "comparison",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +60,21 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True)
+class Wish:
+    """What a confirmed insight asks for: more (+1) or less (-1) of what its predicate holds for."""
+
+    predicate: Predicate
+    sign: int
+
+
+@dataclass(frozen=True, slots=True)
 class Brief:
     """What is asked of a writer.
 
-    `insights` are sentences of what the tenant's own results have confirmed; `voice` is how the
-    tenant speaks, in its own words.
+    `insights` are sentences of what the tenant's own results have confirmed, `wishes` the same as
+    predicates; `voice` is how the tenant speaks, in its own words. `said` are its latest concepts,
+    none of whose phrases is to be used again. `hook_shares` say how often each type of hook is to
+    be proposed, by what is published of them; empty is equally often.
     """
 
     trends: tuple[TrendBrief, ...]
@@ -60,6 +85,10 @@ class Brief:
     taken_hooks: frozenset[str] = field(default_factory=frozenset)
     insights: tuple[str, ...] = ()
     voice: str = ""
+    platform: Platform | None = None
+    said: tuple[Said, ...] = ()
+    hook_shares: Mapping[str, float] = field(default_factory=dict)
+    wishes: tuple[Wish, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +114,8 @@ class Writer(Protocol):
         self, brief: Brief, *, rng: Random, advance: Callable[[int], None] | None = None
     ) -> Written:
         """Write up to `brief.count` drafts; no title or hook that is taken (compare casefolded).
+
+        The drafts are candidates: some of them are picked, the others forgotten.
 
         `advance` is told how many there are, each time one more is.
         """
