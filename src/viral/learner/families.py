@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 EffectKey = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """Prior standard deviation and random walk a day, both in score points."""
+    """Prior standard deviation and random walk a day, both in score points, and their squares."""
 
     prior_sd: float
     drift_sd: float
     is_shared: bool
+    prior_variance: float = field(init=False)
+    drift_variance: float = field(init=False)
 
-    @property
-    def prior_variance(self) -> float:
-        return self.prior_sd**2
+    def __post_init__(self) -> None:
+        # Asked for by every effect of every video.
+        object.__setattr__(self, "prior_variance", self.prior_sd**2)
+        object.__setattr__(self, "drift_variance", self.drift_sd**2)
 
 
 # Shared families are learnt from all tenants and hold nothing of one; the others are a tenant's.
@@ -37,6 +40,16 @@ FAMILIES: dict[str, Family] = {
     "sound": Family(4, 0.1, is_shared=True),
     "word": Family(4, 0.05, is_shared=True),
     "tenant_word": Family(4, 0.05, is_shared=False),
+    "hypothesis_low": Family(2, 0.1, is_shared=False),
+    "hypothesis": Family(4, 0.1, is_shared=False),
+    "hypothesis_high": Family(6, 0.1, is_shared=False),
+}
+
+# By stated confidence: it says how far an effect may go, never where it starts.
+HYPOTHESES: dict[str, str] = {
+    "low": "hypothesis_low",
+    "medium": "hypothesis",
+    "high": "hypothesis_high",
 }
 
 GLOBAL: EffectKey = ("global", "")

@@ -10,6 +10,7 @@ from viral.learner.effects import Effect, Touched, start_of
 from viral.learner.families import (
     FAMILIES,
     GLOBAL,
+    HYPOTHESES,
     NEWCOMER,
     NOISE,
     TENANT,
@@ -20,6 +21,7 @@ from viral.learner.families import (
 from viral.learner.interval import FIRST_WIDTH, clipped, interval, next_width
 from viral.learner.newcomer import age_votes, cast_vote, first_row, newcomer_level, withdraw_vote
 from viral.learner.noise import learn_noise, noise_of, noise_sample
+from viral.learner.picking import Part
 from viral.learner.video import effect_keys
 
 if TYPE_CHECKING:
@@ -27,9 +29,11 @@ if TYPE_CHECKING:
 
     from viral.learner.video import Video
 
-View = Literal["live", "published"]
+# What is believed, what is served, and what was served before that.
+View = Literal["live", "published", "former"]
 Contribution = tuple[str, str, float]
 
+HYPOTHESIS_FAMILIES = frozenset(HYPOTHESES.values())
 # A residual beyond 2.5 standard deviations counts as 2.5: one freak outcome moves nothing far.
 LARGEST_SURPRISE = 2.5
 # A shared word is used once it is no single tenant's word: it could betray whose.
@@ -52,12 +56,32 @@ class Prediction:
 
 
 @dataclass(frozen=True, slots=True)
+class Means:
+    """What each view foretold, unclipped; `plain` is the live view without hypotheses.
+
+    `shared_former` and `own_former` are the published view with the former values of what all
+    tenants share, and of the tenant's own.
+    """
+
+    live: float
+    published: float
+    shared_former: float
+    own_former: float
+    plain: float
+
+
+@dataclass(frozen=True, slots=True)
 class Update:
-    """What an outcome said: the unclipped residual, its expected variance, a miss or not."""
+    """What an outcome said: the unclipped residual, its expected variance, a miss or not.
+
+    `means` and `sd` are what was foretold of it from the state before.
+    """
 
     residual: float
     variance: float
     is_miss: bool
+    means: Means
+    sd: float
 
 
 @dataclass(slots=True)
@@ -68,8 +92,15 @@ class _Term:
     row: EffectKey
     family: Family
     effect: Effect | None
-    points: float
+    live: float
+    published: float
+    former: float
     variance: float
+
+    def points(self, view: View) -> float:
+        if view == "live":
+            return self.live
+        return self.published if view == "published" else self.former
 
 
 class Learner:
@@ -77,7 +108,8 @@ class Learner:
 
     Beside effects these hold the scalars: ("noise", ""), ("width", "") and ("newcomer", "").
     A tenant's row under a shared family's name counts its contributions (`n`) to that effect;
-    for words the tenant's ("tenant_word", word) row does.
+    for words the tenant's ("tenant_word", word) row does. Such a row that is an override is
+    published to the tenant in place of the shared points; of a word it is ("word", hash).
     """
 
     def __init__(
@@ -97,26 +129,32 @@ class Learner:
 
     def predict(self, video: Video, day: int, *, view: View = "live") -> Prediction:
         """Predict without changing anything; `day` is the ordinal of the UTC day."""
-        terms = self._terms(video, day, view)
-        mean, variance = _sums(terms)
-        contributions = tuple((*term.key, term.points) for term in terms if term.points)
+        terms = self._terms(video, day)
+        mean, variance = _sums(terms, view)
+        shares = ((term.key, term.points(view)) for term in terms)
+        contributions = tuple((*key, points) for key, points in shares if points)
         sd = sqrt(variance + noise_of(self.tenants.get(video.tenant), noise_of(self.shared)))
         score = clipped(mean)
         low, high = interval(score, sd, self._width())
         return Prediction(score, mean, sd, low, high, contributions)
 
+    def parts(self, video: Video, day: int, *, view: View = "live") -> tuple[Part, ...]:
+        """Give every effect of a prediction with its doubt, for picking among candidates."""
+        return tuple(
+            Part(term.key, term.points(view), term.variance) for term in self._terms(video, day)
+        )
+
     def update(
         self, video: Video, outcome: float, day: int, *, served: tuple[float, float] | None = None
     ) -> Update:
         """Learn from one outcome, once; `served` is the interval that was shown for it."""
-        if served is None:
-            prediction = self.predict(video, day)
-            served = prediction.low, prediction.high
-        is_miss = not served[0] <= outcome <= served[1]
-        terms = self._terms(video, day, "live")
-        mean, explained = _sums(terms)
+        terms = self._terms(video, day)
+        means, explained = _means(terms)
+        sd = sqrt(explained + noise_of(self.tenants.get(video.tenant), noise_of(self.shared)))
+        low, high = served or interval(clipped(means.live), sd, self._width())
+        is_miss = not low <= outcome <= high
         total = explained + noise_of(self.shared)
-        residual = outcome - mean
+        residual = outcome - means.live
 
         own = self.tenants.setdefault(video.tenant, {})
         self._learn_effects(terms, video.tenant, residual, total, day)
@@ -124,13 +162,13 @@ class Learner:
         self._learn_width(day, is_miss=is_miss)
         self.touched.shared |= {NOISE, WIDTH, NEWCOMER}
         self.touched.tenants.add((video.tenant, NOISE))
-        return Update(residual, total, is_miss)
+        return Update(residual, total, is_miss, means, sd)
 
     def clear_touched(self) -> None:
         """Forget which rows changed, after they were written."""
         self.touched = Touched()
 
-    def _terms(self, video: Video, day: int, view: View) -> list[_Term]:
+    def _terms(self, video: Video, day: int) -> list[_Term]:
         own = self.tenants.get(video.tenant, {})
         terms = []
         for key in effect_keys(video):
@@ -138,22 +176,28 @@ class Learner:
             row = ("word", self._word_key(key[1])) if key[0] == "word" else key
             effect = (self.shared if family.is_shared else own).get(row)
             if effect is None:
-                terms.append(self._unknown_term(key, row, family, view))
-                continue
-            points = effect.mean if view == "live" else effect.published
-            if key[0] == "word" and effect.tenants < self._min_word_tenants:
-                points = 0.0
-            terms.append(_Term(key, row, family, effect, points, effect.variance_on(day, family)))
+                term = self._unknown_term(key, row, family)
+            elif key[0] == "word" and effect.tenants < self._min_word_tenants:
+                variance = effect.variance_on(day, family)
+                term = _Term(key, row, family, effect, 0.0, 0.0, 0.0, variance)
+            else:
+                served, former = _served(effect)
+                variance = effect.variance_on(day, family)
+                term = _Term(key, row, family, effect, effect.mean, served, former, variance)
+            if family.is_shared and (override := own.get(row)) and override.is_override:
+                term.published, term.former = _served(override)
+            terms.append(term)
         return terms
 
-    def _unknown_term(self, key: EffectKey, row: EffectKey, family: Family, view: View) -> _Term:
+    def _unknown_term(self, key: EffectKey, row: EffectKey, family: Family) -> _Term:
         """Give the start and the whole prior variance; a tenant starts at the newcomers' level."""
-        points = start_of(key)
+        live = served = former = start_of(key)
         if key == TENANT and NEWCOMER in self.shared:
             level = self.shared[NEWCOMER]
             key = NEWCOMER
-            points = newcomer_level(level) if view == "live" else level.published
-        return _Term(key, row, family, None, points, family.prior_variance)
+            live = newcomer_level(level)
+            served, former = _served(level)
+        return _Term(key, row, family, None, live, served, former, family.prior_variance)
 
     def _learn_effects(
         self, terms: list[_Term], tenant: str, residual: float, total: float, day: int
@@ -176,7 +220,10 @@ class Learner:
             effect.variance = term.variance * (1 - gain)
             effect.n += 1
             effect.day = max(effect.day, day)
-            self._touch(term, tenant)
+            if term.family.is_shared:
+                self.touched.shared.add(term.row)
+            else:
+                self.touched.tenants.add((tenant, term.row))
         cast_vote(level, own[TENANT])
 
     def _new_effect(self, term: _Term, tenant: str, day: int) -> Effect:
@@ -184,7 +231,7 @@ class Learner:
         published = start_of(term.row)
         if term.row == TENANT:
             published = self.shared[NEWCOMER].published
-        effect = Effect(term.points, term.variance, 0, day, published)
+        effect = Effect(term.live, term.variance, 0, day, published)
         rows = self.shared if term.family.is_shared else self.tenants[tenant]
         rows[term.row] = effect
         return effect
@@ -197,7 +244,9 @@ class Learner:
             counter = own.get(("tenant_word", key[1]))
             earlier = counter.n if counter else 0
         else:
-            counter = own.setdefault(key, Effect(0.0, 0.0, 0, day, 0.0))
+            counter = own.get(key)
+            if counter is None:
+                counter = own[key] = Effect(0.0, 0.0, 0, day, 0.0)
             earlier = counter.n
             counter.n += 1
             counter.day = max(counter.day, day)
@@ -212,12 +261,6 @@ class Learner:
         known = self.shared.get(GLOBAL)
         return CAP if known and known.tenants >= FEW_TENANTS else CAP_OF_FEW
 
-    def _touch(self, term: _Term, tenant: str) -> None:
-        if term.family.is_shared:
-            self.touched.shared.add(term.row)
-        else:
-            self.touched.tenants.add((tenant, term.row))
-
     def _width(self) -> float:
         row = self.shared.get(WIDTH)
         return row.mean if row else FIRST_WIDTH
@@ -229,10 +272,35 @@ class Learner:
         row.day = max(row.day, day)
 
 
-def _sums(terms: list[_Term]) -> tuple[float, float]:
+def _served(effect: Effect) -> tuple[float, float]:
+    """Give what is published of an effect, and what was before."""
+    former = effect.former
+    return effect.published, effect.published if former is None else former
+
+
+def _sums(terms: list[_Term], view: View) -> tuple[float, float]:
     """Add up points and variances; `sum` rounds otherwise from Python 3.12 on, replay may not."""
     points = variance = 0.0
     for term in terms:
-        points += term.points
+        points += term.points(view)
         variance += term.variance
     return points, variance
+
+
+def _means(terms: list[_Term]) -> tuple[Means, float]:
+    """Add up the points of every view, and the variances; hypotheses come last."""
+    live = published = shared_former = own_former = plain = variance = 0.0
+    for term in terms:
+        live += term.live
+        published += term.published
+        variance += term.variance
+        # The level of newcomers stands in for a tenant's own effect, and is everybody's.
+        if term.family.is_shared or term.key is NEWCOMER:
+            shared_former += term.former
+            own_former += term.published
+        else:
+            shared_former += term.published
+            own_former += term.former
+        if term.key[0] not in HYPOTHESIS_FAMILIES:
+            plain = live
+    return Means(live, published, shared_former, own_former, plain), variance

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from math import floor, log2, log10
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 # Letters and digits of any script: titles are not all English.
 WORD = re.compile(r"[^\W_]+")
+# Both goals ask for a video's keys, and who loads their rows before.
+KEYS_KEPT = 8_192
 MOST_TAGS = 10
 MOST_TITLE_WORDS = 10
 NO_TAGS = "[none]"  # what YouTube's data files write for a video without tags
@@ -33,8 +36,14 @@ class Video:
     followers: int | None
     sound: str | None
     hook_type: str | None = None
+    # The opening line, and features of the script by name (`script.script_features`).
+    hook: str = ""
+    script: tuple[str, ...] = ()
+    # Effects of the tenant's hypotheses that hold for it.
+    hypotheses: tuple[EffectKey, ...] = ()
 
 
+@lru_cache(maxsize=KEYS_KEPT)
 def effect_keys(video: Video) -> tuple[EffectKey, ...]:
     """Name the effects of a video, always in the same order: sums of floats depend on it."""
     tags = tags_of(video)
@@ -49,6 +58,7 @@ def effect_keys(video: Video) -> tuple[EffectKey, ...]:
         ("title_length", str(min(len(video.title) // 10, 10))),
         *_optional_keys(video),
         *_word_keys(video, tags),
+        *video.hypotheses,
     )
 
 
@@ -56,6 +66,13 @@ def tags_of(video: Video) -> tuple[str, ...]:
     """Give the tags in lower case, without blanks and without the mark for "none"."""
     lowered = (tag.strip().lower() for tag in video.tags)
     return tuple(tag for tag in lowered if tag and tag != NO_TAGS)
+
+
+def words_of(video: Video) -> tuple[str, ...]:
+    """Give every tag and every word of tags, title and hook, once, in lower case."""
+    tags = tags_of(video)
+    found = WORD.findall(" ".join((*tags, video.title, video.hook)).lower())
+    return tuple(dict.fromkeys((*tags, *found)))
 
 
 def _optional_keys(video: Video) -> Iterator[EffectKey]:

@@ -71,6 +71,19 @@ def test_contributions_add_up_to_the_mean() -> None:
         assert total == prediction.mean
 
 
+def test_parts_are_the_prediction_with_its_doubts() -> None:
+    learner = Learner(min_word_tenants=1)
+    live_through(learner, make_history())
+    video = make_video("t1", title="my cake")
+
+    parts = learner.parts(video, START_DAY + 90)
+
+    prediction = learner.predict(video, START_DAY + 90)
+    noise = learner.tenants["t1"][NOISE].mean
+    assert sum(part.points for part in parts) == pytest.approx(prediction.mean)
+    assert sum(part.variance for part in parts) + noise == pytest.approx(prediction.sd**2)
+
+
 def test_an_update_follows_the_formula() -> None:
     learner = Learner()
     video = make_video()

@@ -39,7 +39,7 @@ _REFRESHED = (
 )
 
 
-async def note_insights(session: AsyncSession, *, now: datetime) -> int:
+async def note_patterns(session: AsyncSession, *, now: datetime) -> int:
     """Write down the patterns that hold in the tenant's videos; how many there are."""
     found = [*await _own_patterns(session), *await _shared_patterns(session)]
     if not found:
