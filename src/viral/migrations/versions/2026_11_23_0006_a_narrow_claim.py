@@ -6,8 +6,8 @@ from pathlib import Path
 
 from viral.database.steps import run_script
 
-revision = "0005"
-down_revision = "0004"
+revision = "0006"
+down_revision = "0005"
 
 _SCRIPTS = Path(__file__).with_suffix("")
 
