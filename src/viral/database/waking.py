@@ -2,8 +2,8 @@
 
 In a transaction NOTIFY takes a lock of the whole server at commit, which costs most of what many
 writers could do (measured 2.7 x). At most once in 5 ms it costs nothing that can be seen: it goes
-along with the first statement, which saves a round trip, and is sent for those after it. Nobody may rely on it: who listens looks
-by itself from time to time.
+along with the first statement, which saves a round trip, and is sent for those after it. Nobody may
+rely on it: who listens looks by itself from time to time.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,6 +14,8 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from asyncpg import Record
+
     from viral.database.engine import Database
     from viral.features.jobs.types import JobType
 
@@ -21,10 +24,11 @@ LONGEST_RETRY_S = 3600.0
 # What a handler without a result has as its own.
 NO_RESULT = "{}"
 _START = UUID(int=0)
+_ROWS = "SELECT id, tenant_id, job_type, attempt, crashes, has_payload, payload, place FROM"
 _EXCHANGE = (
-    "SELECT id, tenant_id, job_type, attempt, crashes, has_payload, payload, place"
-    " FROM viral.exchange_jobs($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)"
+    f"{_ROWS} viral.exchange_jobs($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
 )
+_RESERVE = f"{_ROWS} viral.reserve_jobs($1, $2, $3, $4, $5, $6)"
 # Of so many tenants, those served last, payloads come with the claims.
 _NEAR = 16
 _BEGIN = "SELECT viral.begin_jobs($1, $2, $3, $4)"
@@ -100,11 +104,35 @@ class Exchange:
         """Hand in what ended and take up to `wanted` jobs, in one round trip and one commit.
 
         One of them may be a suspect, whose process died in the middle of it. Jobs that are short
-        are reserved rather than marked as running: `begin` is to be called from time to time.
+        are reserved rather than marked as running: `begin` is to be called from time to time. They
+        are taken while the server still writes down what ended: half of it may come to pass.
         """
+        if not is_short or not wanted or any(self._limits):
+            return self._answer(await self._exchange(endings, wanted, may_suspect=may_suspect))
+        calls = [self._reserve(wanted, may_suspect=may_suspect)]
+        if endings:
+            calls.append(self._exchange(endings, 0, may_suspect=False))
+        # Both are to have ended before one that failed is told.
+        found = await asyncio.gather(*calls, return_exceptions=True)
+        rows: list[Record] = []
+        for part in found:
+            if isinstance(part, BaseException):
+                raise part
+            rows += part
+        return self._answer(rows)
+
+    async def begin(self, held: Sequence[Claim], *, after_s: float) -> None:
+        """Mark as running what is held since longer than `after_s`, where it was reserved."""
+        await self._worker.call(
+            _BEGIN, self.worker_id, self._queue, [claim.id for claim in held], timedelta(0, after_s)
+        )
+
+    async def _exchange(
+        self, endings: Sequence[Ending], wanted: int, *, may_suspect: bool
+    ) -> list[Record]:
         is_failed = any(ending.failure is not None for ending in endings)
         has_results = any(ending.outcome != NO_RESULT for ending in endings)
-        rows = await self._worker.call(
+        return await self._worker.call(
             _EXCHANGE,
             self.worker_id,
             [ending.claim.id for ending in endings],
@@ -118,9 +146,24 @@ class Exchange:
             self._after,
             *self._limits,
             may_suspect,
-            [self._worker.context(tenant_id) for tenant_id in self._near],
-            is_short,
+            self._contexts(),
         )
+
+    async def _reserve(self, wanted: int, *, may_suspect: bool) -> list[Record]:
+        return await self._worker.call(
+            _RESERVE,
+            self.worker_id,
+            self._queue,
+            wanted,
+            self._after,
+            may_suspect,
+            self._contexts(),
+        )
+
+    def _contexts(self) -> list[str]:
+        return [self._worker.context(tenant_id) for tenant_id in self._near]
+
+    def _answer(self, rows: Sequence[Record]) -> Answer:
         claims, refused, has_more = [], [], False
         for row in rows:
             if row["place"] is not None:
@@ -132,12 +175,6 @@ class Exchange:
         served = {claim.tenant_id for claim in claims if claim.tenant_id is not None}
         self._near = [*(each for each in self._near if each not in served), *served][-_NEAR:]
         return Answer(claims, refused, has_more)
-
-    async def begin(self, held: Sequence[Claim], *, after_s: float) -> None:
-        """Mark as running what is held since longer than `after_s`, where it was reserved."""
-        await self._worker.call(
-            _BEGIN, self.worker_id, self._queue, [claim.id for claim in held], timedelta(0, after_s)
-        )
 
 
 def retry_delay_s(attempt: int) -> float:

@@ -177,6 +177,9 @@ class Lane:
             await asyncio.sleep(GATHER_S)
         endings, self._endings = self._endings, []
         is_short = self._is_behind and self._mean_s is not None and self._mean_s < SHORT_S
+        if is_short:
+            self._reserved_at = monotonic()
+            self._mark_at = min(self._mark_at, self._reserved_at + UNMARKED_S)
         try:
             async with asyncio.timeout(ANSWER_S):
                 answer = await self._exchange(
@@ -195,9 +198,6 @@ class Lane:
             return
         for job_id in answer.refused:
             log.warning("job.refused", job_id=str(job_id))
-        if is_short:
-            self._reserved_at = monotonic()
-            self._mark_at = min(self._mark_at, self._reserved_at + UNMARKED_S)
         if wanted:
             self._is_behind = len(answer.claims) > self._concurrency
         self._may_have_more = answer.has_more or len(answer.claims) >= wanted > 0

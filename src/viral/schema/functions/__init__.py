@@ -101,7 +101,7 @@ FUNCTIONS = (
     Function(
         "claim_jobs", "uuid, text, integer, uuid, integer, integer, interval, boolean", (WORKER,)
     ),
-    Function("reserve_jobs", "uuid, text, integer, uuid, uuid[]", ()),
+    Function("owners_of", "text[]", ()),
     Function("begin_jobs", "uuid, text, uuid[], interval", (WORKER,)),
     Function(
         "finish_jobs", "uuid, uuid[], integer[], jsonb[], text[], double precision[]", (WORKER,)
@@ -109,9 +109,10 @@ FUNCTIONS = (
     Function(
         "exchange_jobs",
         "uuid, uuid[], integer[], jsonb[], text[], double precision[], text, integer, uuid,"
-        " integer, integer, interval, boolean, text[], boolean",
+        " integer, integer, interval, boolean, text[]",
         (WORKER,),
     ),
+    Function("reserve_jobs", "uuid, text, integer, uuid, boolean, text[]", (WORKER,)),
     Function("release_jobs", "uuid, uuid[], integer[]", (WORKER,)),
     Function("stray_jobs", "uuid, text, uuid[]", (WORKER,)),
     Function("hand_over_jobs", "uuid, uuid[], integer[]", (WORKER,)),

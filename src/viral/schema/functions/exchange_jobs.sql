@@ -1,11 +1,11 @@
 -- Hand in the attempts that ended and take new jobs, in one statement and one commit. Rows with a
 -- place of null and an attempt of 0 are attempts that were refused. Payloads come along where a
--- context of their tenant is given. Where `is_short`, new jobs are reserved, and not marked. Who
--- holds a job in an open transaction does not hold up all others: then this fails soon.
+-- context of their tenant is given. Who holds a job in an open transaction does not hold up all
+-- others: then this fails soon.
 CREATE FUNCTION viral.exchange_jobs(
   worker uuid, jobs uuid[], tries integer[], outcomes jsonb[], failures text[],
   retries_s double precision[], lane text, wanted integer, after uuid, running_limit integer,
-  rate_limit integer, rate_span interval, may_suspect boolean, contexts text[], is_short boolean
+  rate_limit integer, rate_span interval, may_suspect boolean, contexts text[]
 ) RETURNS TABLE (
   id uuid, tenant_id uuid, job_type text, attempt integer, crashes integer, has_payload boolean,
   place uuid, payload text
@@ -24,16 +24,7 @@ BEGIN
   IF wanted < 1 THEN
     RETURN;
   END IF;
-  owners := ARRAY(
-    SELECT c.tenant_id FROM unnest(contexts) AS g (token)
-    JOIN viral.tenant_contexts AS c ON c.token_sha256 = sha256(convert_to(g.token, 'UTF8'))
-  );
-  IF is_short AND running_limit IS NULL AND rate_limit IS NULL
-    AND NOT (may_suspect AND viral.suspect_job(lane, NULL) IS NOT NULL)
-  THEN
-    RETURN QUERY SELECT * FROM viral.reserve_jobs(worker, lane, wanted, after, owners);
-    RETURN;
-  END IF;
+  owners := viral.owners_of(contexts);
   RETURN QUERY
     SELECT c.*, CASE WHEN c.has_payload AND c.tenant_id = ANY (owners) THEN (
       SELECT p.payload::text FROM public.job_queue AS p WHERE p.id = c.id) END

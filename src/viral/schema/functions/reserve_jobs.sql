@@ -1,10 +1,9 @@
 -- Claim as `claim_jobs` does, for a worker whose jobs take no longer than the marking of them: one
 -- row names them all, and theirs are not touched before they end. Nobody else takes them while it
--- stands. A job with a key against twins is marked, as the key must not outlast its start, and
--- suspects are left to `claim_jobs`. Payloads come along for the tenants among `owners`. One worker
--- of a lane at a time: who comes next sees the row.
+-- stands. A job with a key against twins is marked, as the key must not outlast its start; where
+-- there is a suspect, this is a claim. One worker of a lane at a time: who comes next sees the row.
 CREATE FUNCTION viral.reserve_jobs(
-  worker uuid, lane text, wanted integer, after uuid, owners uuid[]
+  worker uuid, lane text, wanted integer, after uuid, may_suspect boolean, contexts text[]
 ) RETURNS TABLE (
   id uuid, tenant_id uuid, job_type text, attempt integer, crashes integer, has_payload boolean,
   place uuid, payload text
@@ -14,9 +13,15 @@ SET enable_seqscan = off SET plan_cache_mode = force_generic_plan SET lock_timeo
 AS $$
 DECLARE
   places constant integer := least(wanted, 64);
+  owners constant uuid[] := viral.owners_of(contexts);
   ring uuid[];
   taken integer;
 BEGIN
+  IF may_suspect AND viral.suspect_job(lane, NULL) IS NOT NULL THEN
+    RETURN QUERY SELECT * FROM viral.exchange_jobs(
+      worker, NULL, NULL, NULL, NULL, NULL, lane, wanted, after, NULL, NULL, NULL, true, contexts);
+    RETURN;
+  END IF;
   PERFORM pg_advisory_xact_lock(hashtextextended('lane:' || lane, 0));
   ring := viral.next_places(lane, after, places);
   IF cardinality(ring) = 0 THEN
@@ -49,11 +54,12 @@ BEGIN
       UPDATE public.job_queue AS j
       SET status = 'running', worker_id = worker, attempts = j.attempts + 1, started_at = now(),
           error_message = NULL, dedupe_key = NULL, progress = 0
-      FROM (
-        SELECT k.id FROM found AS f JOIN public.job_queue AS k ON k.id = f.id
-        WHERE f.is_keyed AND k.status = 'pending' FOR UPDATE OF k SKIP LOCKED
-      ) AS locked
-      WHERE j.id = locked.id
+      -- By an array, and not by a join, which would be planned for many, and walk the whole key.
+      WHERE j.id = ANY (ARRAY(
+        SELECT k.id FROM public.job_queue AS k
+        WHERE k.id = ANY (ARRAY(SELECT f.id FROM found AS f WHERE f.is_keyed))
+          AND k.status = 'pending'
+        FOR UPDATE SKIP LOCKED))
       RETURNING j.id
     )
     SELECT f.id, f.tenant_id, f.job_type, f.attempt, f.crashes, f.has_payload, f.place, f.payload

@@ -399,7 +399,7 @@ GRANT EXECUTE ON FUNCTION viral.exchange_jobs(uuid, uuid[], integer[], jsonb[], 
 
 SET LOCAL ROLE viral_owner;
 
--- step: contract: drop public.job_reservations, drop function viral.begin_jobs(uuid, text, uuid[], interval) and 6 more
+-- step: contract: drop public.job_reservations, drop function viral.begin_jobs(uuid, text, uuid[], interval) and 7 more
 -- at risk: rows of public.job_reservations: SELECT count(*) FROM public.job_reservations
 -- lint: ban-drop-table: the models do not have this table
 DROP TABLE public.job_reservations;
@@ -413,7 +413,7 @@ DROP FUNCTION viral.begin_jobs(uuid, text, uuid[], interval);
 DROP FUNCTION viral.enqueue_jobs(text, uuid[], text, text, jsonb[], integer, integer, text, interval, uuid, boolean);
 
 -- lint: ban-drop-function: the models do not have this function
-DROP FUNCTION viral.exchange_jobs(uuid, uuid[], integer[], jsonb[], text[], double precision[], text, integer, uuid, integer, integer, interval, boolean, text[], boolean);
+DROP FUNCTION viral.exchange_jobs(uuid, uuid[], integer[], jsonb[], text[], double precision[], text, integer, uuid, integer, integer, interval, boolean, text[]);
 
 -- lint: ban-drop-function: the models do not have this function
 DROP FUNCTION viral.jobs_at_work();
@@ -422,7 +422,10 @@ DROP FUNCTION viral.jobs_at_work();
 DROP FUNCTION viral.next_places(text, uuid, integer);
 
 -- lint: ban-drop-function: the models do not have this function
-DROP FUNCTION viral.reserve_jobs(uuid, text, integer, uuid, uuid[]);
+DROP FUNCTION viral.owners_of(text[]);
+
+-- lint: ban-drop-function: the models do not have this function
+DROP FUNCTION viral.reserve_jobs(uuid, text, integer, uuid, boolean, text[]);
 
 -- lint: ban-drop-function: the models do not have this function
 DROP FUNCTION viral.reserved_jobs(uuid, uuid[]);

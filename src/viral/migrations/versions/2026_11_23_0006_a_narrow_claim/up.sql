@@ -1,6 +1,6 @@
 -- A narrow claim.
 
--- step: expand: create function viral.begin_jobs(uuid, text, uuid[], interval), change function viral.claim_jobs(uuid, text, integer, uuid, integer, integer, interval, boolean) and 23 more
+-- step: expand: create function viral.begin_jobs(uuid, text, uuid[], interval), change function viral.claim_jobs(uuid, text, integer, uuid, integer, integer, interval, boolean) and 25 more
 SET LOCAL check_function_bodies = off;
 
 SET LOCAL ROLE viral_auth;
@@ -146,7 +146,7 @@ $function$
 
 REVOKE ALL ON FUNCTION viral.enqueue_jobs(text, uuid[], text, text, jsonb[], integer, integer, text, interval, uuid, boolean) FROM PUBLIC;
 
-CREATE OR REPLACE FUNCTION viral.exchange_jobs(worker uuid, jobs uuid[], tries integer[], outcomes jsonb[], failures text[], retries_s double precision[], lane text, wanted integer, after uuid, running_limit integer, rate_limit integer, rate_span interval, may_suspect boolean, contexts text[], is_short boolean)
+CREATE OR REPLACE FUNCTION viral.exchange_jobs(worker uuid, jobs uuid[], tries integer[], outcomes jsonb[], failures text[], retries_s double precision[], lane text, wanted integer, after uuid, running_limit integer, rate_limit integer, rate_span interval, may_suspect boolean, contexts text[])
  RETURNS TABLE(id uuid, tenant_id uuid, job_type text, attempt integer, crashes integer, has_payload boolean, place uuid, payload text)
  LANGUAGE plpgsql
  SECURITY DEFINER
@@ -166,16 +166,7 @@ BEGIN
   IF wanted < 1 THEN
     RETURN;
   END IF;
-  owners := ARRAY(
-    SELECT c.tenant_id FROM unnest(contexts) AS g (token)
-    JOIN viral.tenant_contexts AS c ON c.token_sha256 = sha256(convert_to(g.token, 'UTF8'))
-  );
-  IF is_short AND running_limit IS NULL AND rate_limit IS NULL
-    AND NOT (may_suspect AND viral.suspect_job(lane, NULL) IS NOT NULL)
-  THEN
-    RETURN QUERY SELECT * FROM viral.reserve_jobs(worker, lane, wanted, after, owners);
-    RETURN;
-  END IF;
+  owners := viral.owners_of(contexts);
   RETURN QUERY
     SELECT c.*, CASE WHEN c.has_payload AND c.tenant_id = ANY (owners) THEN (
       SELECT p.payload::text FROM public.job_queue AS p WHERE p.id = c.id) END
@@ -185,7 +176,7 @@ END
 $function$
 ;
 
-REVOKE ALL ON FUNCTION viral.exchange_jobs(uuid, uuid[], integer[], jsonb[], text[], double precision[], text, integer, uuid, integer, integer, interval, boolean, text[], boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION viral.exchange_jobs(uuid, uuid[], integer[], jsonb[], text[], double precision[], text, integer, uuid, integer, integer, interval, boolean, text[]) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION viral.finish_jobs(worker uuid, jobs uuid[], tries integer[], outcomes jsonb[], failures text[], retries_s double precision[])
  RETURNS SETOF uuid
@@ -392,6 +383,19 @@ $function$
 
 REVOKE ALL ON FUNCTION viral.next_places(text, uuid, integer) FROM PUBLIC;
 
+CREATE OR REPLACE FUNCTION viral.owners_of(contexts text[])
+ RETURNS uuid[]
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+  SELECT array_agg(c.tenant_id) FROM unnest(contexts) AS g (token)
+  JOIN viral.tenant_contexts AS c ON c.token_sha256 = sha256(convert_to(g.token, 'UTF8'))
+$function$
+;
+
+REVOKE ALL ON FUNCTION viral.owners_of(text[]) FROM PUBLIC;
+
 CREATE OR REPLACE FUNCTION viral.reap_jobs(worker uuid, silence interval)
  RETURNS integer
  LANGUAGE plpgsql
@@ -499,7 +503,7 @@ $function$
 
 REVOKE ALL ON FUNCTION viral.report_progress(uuid, uuid, integer, integer) FROM PUBLIC;
 
-CREATE OR REPLACE FUNCTION viral.reserve_jobs(worker uuid, lane text, wanted integer, after uuid, owners uuid[])
+CREATE OR REPLACE FUNCTION viral.reserve_jobs(worker uuid, lane text, wanted integer, after uuid, may_suspect boolean, contexts text[])
  RETURNS TABLE(id uuid, tenant_id uuid, job_type text, attempt integer, crashes integer, has_payload boolean, place uuid, payload text)
  LANGUAGE plpgsql
  SECURITY DEFINER
@@ -510,9 +514,15 @@ CREATE OR REPLACE FUNCTION viral.reserve_jobs(worker uuid, lane text, wanted int
 AS $function$
 DECLARE
   places constant integer := least(wanted, 64);
+  owners constant uuid[] := viral.owners_of(contexts);
   ring uuid[];
   taken integer;
 BEGIN
+  IF may_suspect AND viral.suspect_job(lane, NULL) IS NOT NULL THEN
+    RETURN QUERY SELECT * FROM viral.exchange_jobs(
+      worker, NULL, NULL, NULL, NULL, NULL, lane, wanted, after, NULL, NULL, NULL, true, contexts);
+    RETURN;
+  END IF;
   PERFORM pg_advisory_xact_lock(hashtextextended('lane:' || lane, 0));
   ring := viral.next_places(lane, after, places);
   IF cardinality(ring) = 0 THEN
@@ -545,11 +555,12 @@ BEGIN
       UPDATE public.job_queue AS j
       SET status = 'running', worker_id = worker, attempts = j.attempts + 1, started_at = now(),
           error_message = NULL, dedupe_key = NULL, progress = 0
-      FROM (
-        SELECT k.id FROM found AS f JOIN public.job_queue AS k ON k.id = f.id
-        WHERE f.is_keyed AND k.status = 'pending' FOR UPDATE OF k SKIP LOCKED
-      ) AS locked
-      WHERE j.id = locked.id
+      -- By an array, and not by a join, which would be planned for many, and walk the whole key.
+      WHERE j.id = ANY (ARRAY(
+        SELECT k.id FROM public.job_queue AS k
+        WHERE k.id = ANY (ARRAY(SELECT f.id FROM found AS f WHERE f.is_keyed))
+          AND k.status = 'pending'
+        FOR UPDATE SKIP LOCKED))
       RETURNING j.id
     )
     SELECT f.id, f.tenant_id, f.job_type, f.attempt, f.crashes, f.has_payload, f.place, f.payload
@@ -562,7 +573,7 @@ END
 $function$
 ;
 
-REVOKE ALL ON FUNCTION viral.reserve_jobs(uuid, text, integer, uuid, uuid[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION viral.reserve_jobs(uuid, text, integer, uuid, boolean, text[]) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION viral.reserved_jobs(worker uuid, jobs uuid[], OUT since timestamp with time zone[], OUT reservations uuid[])
  RETURNS record
@@ -682,9 +693,11 @@ GRANT EXECUTE ON FUNCTION viral.begin_jobs(uuid, text, uuid[], interval) TO vira
 
 GRANT EXECUTE ON FUNCTION viral.enqueue_jobs(text, uuid[], text, text, jsonb[], integer, integer, text, interval, uuid, boolean) TO viral_app;
 
-GRANT EXECUTE ON FUNCTION viral.exchange_jobs(uuid, uuid[], integer[], jsonb[], text[], double precision[], text, integer, uuid, integer, integer, interval, boolean, text[], boolean) TO viral_worker;
+GRANT EXECUTE ON FUNCTION viral.exchange_jobs(uuid, uuid[], integer[], jsonb[], text[], double precision[], text, integer, uuid, integer, integer, interval, boolean, text[]) TO viral_worker;
 
 GRANT EXECUTE ON FUNCTION viral.jobs_at_work() TO viral_app;
+
+GRANT EXECUTE ON FUNCTION viral.reserve_jobs(uuid, text, integer, uuid, boolean, text[]) TO viral_worker;
 
 SET LOCAL ROLE viral_owner;
 
