@@ -39,7 +39,11 @@ TAKEN_TWICE = (
 _AS_TENANT = "WITH c AS MATERIALIZED (SELECT set_config('app.tenant', $1, true))"
 _EXCHANGE = (
     "SELECT * FROM viral.exchange_jobs($1, $2, $3, $4, $5, $6, 'default', $7,"
-    " '00000000-0000-0000-0000-000000000000', NULL, NULL, NULL, true, '{}', $8)"
+    " '00000000-0000-0000-0000-000000000000', NULL, NULL, NULL, true, '{}')"
+)
+_RESERVE = (
+    "SELECT * FROM viral.reserve_jobs($1, 'default', $2, '00000000-0000-0000-0000-000000000000',"
+    " true, '{}')"
 )
 _QUOTA_SEEN = """
 CREATE TABLE public.quota_seen (used integer, of integer);
@@ -125,7 +129,7 @@ class Claimer:
 
     async def reserve(self) -> None:
         wanted = self.world.rng.randint(1, 6)
-        for row in await self._exchange([], wanted, is_short=True):
+        for row in await self.connection.fetch(_RESERVE, self.id, wanted):
             if row["id"] is not None:
                 self.held[row["id"]] = row["attempt"]
                 self.world.reserved[row["id"], self.id, row["attempt"]] += 1
@@ -172,7 +176,7 @@ class Claimer:
         return self.world.rng.sample(sorted(self.held.items()), min(most, len(self.held)))
 
     async def _exchange(
-        self, ended: list[tuple[UUID, int, str]], wanted: int, *, is_short: bool = False
+        self, ended: list[tuple[UUID, int, str]], wanted: int
     ) -> list[asyncpg.Record]:
         jobs, tries, outcomes = _columns(ended, 3)
         return await self.connection.fetch(
@@ -184,7 +188,6 @@ class Claimer:
             [None if outcome == "completed" else "no" for outcome in outcomes],
             [0.0 if outcome == "again" else None for outcome in outcomes],
             wanted,
-            is_short,
         )
 
 
@@ -210,7 +213,8 @@ class Client:
         ids = [uuid7() for _ in range(self.world.rng.randint(1, 4))]
         priority = self.world.rng.randint(1, 9)
         await self.connection.execute(
-            "SELECT viral.enqueue_jobs($1, $2, 'plain', 'default', $3, $4, 3, NULL, '0', NULL, false)",
+            "SELECT viral.enqueue_jobs($1, $2, 'plain', 'default', $3, $4, 3, NULL, '0', NULL,"
+            " false)",
             self.context,
             ids,
             ["{}"] * len(ids),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from uuid import UUID
 
 import pytest
+from asyncpg import LockNotAvailableError, Record
 from factories import TestTenant
 from queues import NUMBERED, PLAIN, Claimant, Numbered, add, handled, until, working
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -22,7 +24,7 @@ from viral.features.jobs.queue import (
 )
 from viral.runtime import Runtime
 from viral.schema.base import uuid7
-from viral.worker.attempts import RELEASE, Claim, Ending
+from viral.worker.attempts import RELEASE, Claim, Ending, Exchange
 from viral.worker.handling import AtWork
 
 ROWS = "SELECT status, attempts, crashes, worker_id IS NOT NULL FROM job_queue ORDER BY id"
@@ -267,4 +269,39 @@ async def test_a_worker_reserves_a_backlog_and_marks_what_takes_long(
             assert await fetch(admin, RESERVATIONS) == []
 
     assert reserved == [(True,)]
+    assert await fetch(admin, "SELECT max(attempts), max(crashes) FROM job_queue") == [(1, 0)]
+
+
+async def test_what_was_taken_beside_a_refused_end_is_not_kept_for_ever(
+    runtime: Runtime, alice: TestTenant, admin: AsyncConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused: list[int] = []
+    hand_in = Exchange._exchange  # noqa: SLF001 - the seam between two calls that go side by side
+
+    async def refuse_once(
+        self: Exchange, endings: Sequence[Ending], wanted: int, *, may_suspect: bool
+    ) -> list[Record]:
+        if len(endings) > 1 and not wanted and not refused:
+            await asyncio.sleep(0.2)
+            refused.append(len(endings))
+            raise LockNotAvailableError
+        return await hand_in(self, endings, wanted, may_suspect=may_suspect)
+
+    async def work(_at_work: AtWork, _request: Numbered) -> None:
+        """Take no time."""
+
+    for n in range(10):
+        async with runtime.app.tenant_session(alice.id) as session:
+            await enqueue_many(session, NUMBERED, [Numbered(n)] * 200)
+        await add(runtime, alice.id, NUMBERED, Numbered(n), wish=Wish(dedupe_key=str(n)))
+    monkeypatch.setattr(Exchange, "_exchange", refuse_once)
+
+    async def is_all_done() -> bool:
+        return not await fetch(admin, "SELECT 1 FROM job_queue WHERE status <> 'completed' LIMIT 1")
+
+    with handled(NUMBERED, work):
+        async with working(runtime, concurrency=10):
+            await until(is_all_done)
+
+    assert refused
     assert await fetch(admin, "SELECT max(attempts), max(crashes) FROM job_queue") == [(1, 0)]

@@ -194,6 +194,9 @@ class Lane:
             return
         except DRIVER_ERRORS as error:
             log.warning("worker.exchange_refused", reason=_words(error))
+            if is_short:
+                # Jobs may have been taken while this was refused.
+                self._doubts = [monotonic()]
             await self._hand_in_each(endings + self._stuck)
             return
         for job_id in answer.refused:

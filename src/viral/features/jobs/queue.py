@@ -239,7 +239,7 @@ async def newest_jobs(
     return await jobs_as_they_are(session, wanted)
 
 
-async def jobs_as_they_are(session: AsyncSession, wanted: Select[tuple[Job]]) -> list[Job]:
+async def jobs_as_they_are(session: AsyncSession, wanted: Select[Job]) -> list[Job]:
     """Read jobs of the tenant; those that are at work and not marked yet are shown as running."""
     rows = await session.execute(
         wanted.add_columns(STATUS_NOW).where(Job.tenant_id == tenant_of(session))

@@ -18,6 +18,8 @@ DECLARE
   passed uuid[];
   passed_too uuid[];
 BEGIN
+  -- Reservations before jobs, as in `begin_jobs`: who takes them the other way round waits for ever.
+  PERFORM FROM public.job_reservations AS r WHERE r.worker_id = worker ORDER BY r.id FOR UPDATE;
   SELECT r.* INTO held FROM viral.reserved_jobs(worker, jobs) AS r;
   WITH ended AS (
     UPDATE public.job_queue AS j
