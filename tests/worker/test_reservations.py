@@ -276,7 +276,7 @@ async def test_what_was_taken_beside_a_refused_end_is_not_kept_for_ever(
     runtime: Runtime, alice: TestTenant, admin: AsyncConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refused: list[int] = []
-    hand_in = Exchange._exchange  # noqa: SLF001 - the seam between two calls that go side by side
+    hand_in = Exchange._exchange
 
     async def refuse_once(
         self: Exchange, endings: Sequence[Ending], wanted: int, *, may_suspect: bool

@@ -17,8 +17,8 @@ from viral.database.faults import (
     connecting,
     connection_fault,
     is_wrong_password,
-    pool_exhausted,
     isolation_error,
+    pool_exhausted,
     sqlstate_of,
 )
 from viral.errors import ServerRefused
