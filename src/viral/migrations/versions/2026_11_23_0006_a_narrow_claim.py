@@ -13,6 +13,7 @@ _SCRIPTS = Path(__file__).with_suffix("")
 
 
 def upgrade() -> None:
+    run_script(_SCRIPTS / "table.sql")
     run_script(_SCRIPTS / "up.sql")
 
 
