@@ -14,6 +14,11 @@ from viral.features.studio.shapes import TENANT, shape_of, shapes
 from viral.features.studio.values import as_text
 from viral.schema.base import uuid7
 
+# Parents that have one row of a table only: a new one needs another.
+ANEW: dict[str, dict[str, object]] = {
+    "quota_ledger": {},
+    "reflexion_insights": {"pattern_key": "another"},
+}
 # What makes a second row of a table different from the first.
 OTHERWISE: dict[str, dict[str, object]] = {
     "concepts": {
@@ -235,7 +240,9 @@ async def test_a_row_can_be_added_wherever_the_role_may(writer: Visitor, ground:
             assert page.status_code in {403, 404}, shape.name
             continue
         columns = {each.name for each in shape.fields if each.may_insert}
-        parents = {**ground.rows, "quota_ledger": await _reservation(ground)}
+        # A reservation is settled once, and a result counts once for an insight.
+        others = {name: await _another(ground, name) for name in ANEW}
+        parents = {**ground.rows, **others}
         row = new_row(shape.table, tenant_id=ground.alice.id, parents=parents, columns=columns)
         row.pop(TENANT, None)
         row["id"] = uuid7()
@@ -256,9 +263,9 @@ async def test_a_row_can_be_added_wherever_the_role_may(writer: Visitor, ground:
     assert not {"audit_log", "trends", "users", "tenants", "memberships"} & set(added)
 
 
-async def _reservation(ground: Ground) -> dict[str, object]:
-    row = {**ground.rows["quota_ledger"], "id": uuid7()}
-    await ground.add("quota_ledger", row)
+async def _another(ground: Ground, table: str) -> dict[str, object]:
+    row = {**ground.rows[table], **ANEW[table], "id": uuid7()}
+    await ground.add(table, row)
     return row
 
 
