@@ -39,8 +39,9 @@ def test_the_guard_and_a_replay_are_shown_and_a_run_is_undone(
     replay = shell.viral("reflexion", "replay", "--check", "--platform", "youtube")
     undone = shell.viral("reflexion", "undo", document["adjustments"][0]["id"], "--run", *learnt)
 
-    assert "youtube, your own effects: 40 more results until the next" in status.out
-    assert "youtube, version 1 of all tenants: 201 more results" in status.out
+    assert "youtube   yours           after 40 results   -" in status.out
+    assert "youtube   all, version 1  after 201 results  +" in status.out
+    assert "Models cost" not in status.out
     assert "No hypothesis is on trial yet." in report.out
     assert "30 results, " in replay.out
     assert "all the same to the last bit." in replay.out
@@ -89,7 +90,8 @@ def test_why_shows_each_effect_and_what_it_rests_on(shell: Shell, learnt: tuple[
 
     assert why.code == 0, why.err
     assert made["title"] in why.out
-    assert "Starting point (30 videos of 1 tenants)" in why.out
+    assert "Starting point\n          30 videos of 1 tenant, shared as global ''" in why.out
+    assert max(len(line) for line in why.out.splitlines()) <= 80
     (youtube,) = [each for each in document["platforms"] if each["platform"] == "youtube"]
     points = sum(round(10 * share["points"]) for share in youtube["shares"])
     assert points == round(10 * youtube["score"])

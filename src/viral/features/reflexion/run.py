@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
+from viral.features.generations.costs import spent_today
 from viral.features.reflexion.adjustments import guard_adjustments
 from viral.features.reflexion.critiques import (
     Purse,
     ask_critic,
     find_misses,
-    spent_today,
     store_critiques,
 )
 from viral.features.reflexion.guard import FIRST_OWN
@@ -43,12 +43,16 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class RunReport:
-    """What one turn did; `versions` are platforms where shared effects were published."""
+    """What one turn did; `versions` are platforms where shared effects were published.
+
+    `capped` of the critiques are the offline critic's because a tenant's day's cost was reached.
+    """
 
     results: int = 0
     by_platform: dict[str, int] = field(default_factory=dict)
     tenants: int = 0
     critiques: int = 0
+    capped: int = 0
     insights: int = 0
     adjustments: int = 0
     confirmed: int = 0
@@ -126,6 +130,7 @@ async def run_reflexion(
             await hold_learning(lock, *PLATFORMS)
             judged = await store_critiques(session, found, answers, now=now)
             report.critiques += len(judged)
+            report.capped += sum(each.answer.is_capped for each in judged)
             for name, places in found.places.items():
                 turn = Turn(name, *places, place=await last_place(lock, name), now=now)
                 await _conclude(session, turn, judged, findings[name], report)
