@@ -63,6 +63,17 @@ def test_a_shared_version_and_a_shared_effect_are_undone(
     assert (again.code, "Version 1 of youtube is not served." in again.err) == (1, True)
 
 
+def test_status_says_when_the_days_money_is_spent(shell: Shell, learnt: tuple[str, str]) -> None:
+    with_key = {"ANTHROPIC_API_KEY": "sk-ant-a-key-of-nobody"}
+
+    able = shell.viral("reflexion", "status", *learnt, **with_key)
+    spent = shell.viral("reflexion", "status", *learnt, **with_key, VIRAL_CLAUDE_DAILY_COST="0")
+
+    assert "Models cost 0.00 of 1.00 USD today (UTC).\n" in able.out
+    assert "stands in" not in able.out
+    assert "Until midnight the offline critic stands in for claude" in spent.out
+
+
 @pytest.mark.parametrize(
     ("command", "said"),
     [
