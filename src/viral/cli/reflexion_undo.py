@@ -74,7 +74,7 @@ async def _undo(
             now = runtime.clock()
             if insight_id is not None:
                 rows = await undo_insight(session, insight_id, user_id=None, now=now)
-                text = f"The insight has ended; {len(rows)} adjustments of it are undone."
+                text = f"The insight has ended; adjustments undone with it: {len(rows)}."
                 return Undone(text, {"id": insight_id, "adjustments": [row.id for row in rows]})
             assert adjustment_id is not None
             if whole_run:
