@@ -100,21 +100,7 @@ async def run_reflexion(
     was not judged is found again.
     """
     report = RunReport()
-    for platform in PLATFORMS:
-        async with system.session_without_tenant() as session:
-            applied = await apply_results(
-                session,
-                platform,
-                now=now,
-                hashed=hashed,
-                progress=_steps(progress, f"Learning from {platform}"),
-            )
-            if applied.results:
-                decision = await guard_shared(session, platform, now=now)
-                report.versions += [platform] if decision.published else []
-                report.rolled_back += [platform] if decision.undone else []
-        report.by_platform[platform] = applied.results
-        report.results += applied.results
+    await _learn_all(system, report, now=now, hashed=hashed, progress=progress)
     tenants = await _tenants_with_unjudged(system)
     findings = await _findings(system) if tenants else {}
     for number, tenant_id in enumerate(tenants, start=1):
@@ -139,6 +125,32 @@ async def run_reflexion(
             progress("Drawing conclusions", number, len(tenants))
     report.tenants = len(tenants)
     return report
+
+
+async def _learn_all(
+    system: Database,
+    report: RunReport,
+    *,
+    now: datetime,
+    hashed: Callable[[str], str],
+    progress: Callable[[str, int, int | None], None] | None,
+) -> None:
+    """Learn what waits and guard what is shared, a transaction each platform."""
+    for platform in PLATFORMS:
+        async with system.session_without_tenant() as session:
+            applied = await apply_results(
+                session,
+                platform,
+                now=now,
+                hashed=hashed,
+                progress=_steps(progress, f"Learning from {platform}"),
+            )
+            if applied.results:
+                decision = await guard_shared(session, platform, now=now)
+                report.versions += [platform] if decision.published else []
+                report.rolled_back += [platform] if decision.undone else []
+        report.by_platform[platform] = applied.results
+        report.results += applied.results
 
 
 async def _conclude(
