@@ -24,8 +24,9 @@ from studio import (
 from viral.database.engine import Database
 from viral.errors import NotFound
 from viral.features.reflexion.learning import hold_learning
+from viral.features.reflexion.shared_guard import shared_standing
 from viral.features.reflexion.undo import undo_run
-from viral.features.reflexion.versions import shared_standing, undo_version
+from viral.features.reflexion.versions import undo_version
 from viral.features.scoring.predictions import Forecast
 
 LATER = NOW + timedelta(days=60)

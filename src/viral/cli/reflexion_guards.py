@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from viral.features.reflexion.report import OwnGuard
-    from viral.features.reflexion.versions import SharedStanding
+    from viral.features.reflexion.shared_guard import SharedStanding
 
 
 def show_guards(own: Sequence[OwnGuard], shared: Sequence[SharedStanding] = ()) -> None:

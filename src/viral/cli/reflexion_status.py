@@ -14,7 +14,7 @@ from viral.cli.reflexion_guards import show_guards
 from viral.features.generations.costs import spent_today
 from viral.features.reflexion import status as proof
 from viral.features.reflexion.report import own_guards
-from viral.features.reflexion.versions import shared_standing
+from viral.features.reflexion.shared_guard import shared_standing
 from viral.features.scoring.labels import label_of
 from viral.features.tenants import find_tenant
 from viral.runtime import open_runtime
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from viral.features.reflexion.report import OwnGuard
+    from viral.features.reflexion.shared_guard import SharedStanding
     from viral.features.reflexion.status import Accuracy
-    from viral.features.reflexion.versions import SharedStanding
     from viral.schema.learning import ScoringAdjustment
 
 LISTED, SHOWN = 20, 10

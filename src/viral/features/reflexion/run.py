@@ -20,9 +20,9 @@ from viral.features.reflexion.hypotheses import close_ended, note_firings, note_
 from viral.features.reflexion.learning import apply_results, hold_learning
 from viral.features.reflexion.patterns import note_patterns
 from viral.features.reflexion.results import last_place
+from viral.features.reflexion.shared_guard import guard_shared, pooled_lead
 from viral.features.reflexion.shared_trials import shared_trials
 from viral.features.reflexion.trials import open_insights, try_hypotheses
-from viral.features.reflexion.versions import guard_shared, pooled_lead
 from viral.schema.results import PerformanceFeedback
 from viral.schema.vocabulary import PLATFORMS
 
