@@ -52,8 +52,8 @@ class Accuracy:
     inside: float
 
 
-async def scored_results(session: AsyncSession) -> list[ScoredResult]:
-    """List the tenant's predicted results in the order they were learnt.
+async def scored_results(session: AsyncSession, *, most: int | None = None) -> list[ScoredResult]:
+    """List the tenant's predicted results by publication: all, or the newest, numbered from 1.
 
     Without learning every score would be the start of the scale: that is the comparison.
     """
@@ -68,7 +68,8 @@ async def scored_results(session: AsyncSession) -> list[ScoredResult]:
         )
         .join(Prediction, was_served())
         .where(PerformanceFeedback.applied_no.is_not(None))
-        .order_by(PerformanceFeedback.published_at, PerformanceFeedback.id)
+        .order_by(PerformanceFeedback.published_at.desc(), PerformanceFeedback.id.desc())
+        .limit(most)
     )
     return [
         ScoredResult(
@@ -82,7 +83,7 @@ async def scored_results(session: AsyncSession) -> list[ScoredResult]:
             error_without_learning=abs(START_SCORE - outcome),
         )
         for number, (platform, observed_on, predicted, low, high, outcome) in enumerate(
-            rows, start=1
+            reversed(rows.all()), start=1
         )
     ]
 
