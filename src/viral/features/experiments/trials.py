@@ -16,6 +16,7 @@ from viral.schema.tenants import Tenant
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
+    from uuid import UUID
 
     from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -92,6 +93,14 @@ async def find_experiment(session: AsyncSession, name: str) -> Experiment:
         raise NotFound(
             f"There is no experiment {name[:LONGEST_NAME]!r}.", hint="See `viral experiments list`."
         )
+    return found
+
+
+async def experiment_of(session: AsyncSession, experiment_id: UUID) -> Experiment:
+    """Find an experiment by its id; raises NotFound."""
+    found = await session.scalar(select(Experiment).where(Experiment.id == experiment_id))
+    if found is None:
+        raise NotFound(f"There is no experiment {experiment_id}.")
     return found
 
 

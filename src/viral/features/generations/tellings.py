@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from viral.features.experiments.arms import arms_of, label_of
-from viral.features.experiments.trials import running_experiment
+from viral.features.experiments.arms import arms_of, label_of, make_arms
+from viral.features.experiments.trials import running_experiment, start_experiment
 from viral.features.experiments.verdicts import settle_experiment
 from viral.features.generations.brief import lately_said, topic_of
-from viral.features.generations.drafts import Brief
+from viral.features.generations.drafts import HOOK_TYPES, Brief
+from viral.features.generations.leanings import promising_types
 from viral.features.generations.phrasing import Said
 from viral.features.trends import TrendBrief
 from viral.schema.content import ConceptVariant
@@ -42,6 +43,33 @@ class Telling:
     rng: Random
     now: datetime
     hashed: Callable[[str], str]
+
+
+async def start_hooks_experiment(
+    session: AsyncSession,
+    name: str,
+    *,
+    platform: Platform,
+    hook_types: Sequence[str] | None,
+    count: int,
+    alpha: float,
+    most_posts: int,
+    now: datetime,
+    hashed: Callable[[str], str],
+) -> Experiment:
+    """Begin an experiment with these types of hooks, or with so many of the promising ones."""
+    if hook_types is None:
+        best = await promising_types(session, (platform,), now=now, hashed=hashed)
+        hook_types = best[:count]
+    return await start_experiment(
+        session,
+        name,
+        platform=platform,
+        arms=make_arms(hook_types, known=HOOK_TYPES),
+        now=now,
+        alpha=alpha,
+        most_posts=most_posts,
+    )
 
 
 async def assign_arms(

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from viral.errors import BadInput, NotFound, NothingToWriteAbout
 from viral.features.generations.brief import lately_said
 from viral.features.generations.concepts import find_concept
-from viral.features.generations.leanings import hook_shares
+from viral.features.generations.leanings import promising_types
 from viral.features.generations.tellings import as_drafted, as_written, retell
 from viral.schema.content import ConceptVariant, Experiment, Generation
 from viral.schema.results import PerformanceFeedback
@@ -85,6 +85,19 @@ async def variants_of(
     return found
 
 
+async def selected_variants(
+    session: AsyncSession, concept_ids: Iterable[UUID]
+) -> dict[UUID, ConceptVariant]:
+    """Find the variant that is to be posted, of the concepts that have variants."""
+    found = await variants_of(session, concept_ids)
+    return {
+        concept_id: each
+        for concept_id, variants in found.items()
+        for each in variants
+        if each.is_selected
+    }
+
+
 async def select_variant(session: AsyncSession, concept_id: UUID, label: str) -> ConceptVariant:
     """Choose the variant that is posted; raises BadInput where that is fixed.
 
@@ -106,6 +119,21 @@ async def select_variant(session: AsyncSession, concept_id: UUID, label: str) ->
         each.is_selected = each is chosen
     await session.flush()
     return chosen
+
+
+def variant_document(variant: ConceptVariant) -> dict[str, object]:
+    """Describe a variant, for programs."""
+    return {
+        "id": variant.id,
+        "label": variant.label,
+        "title": variant.title,
+        "hook": variant.hook,
+        "hook_type": variant.hook_type,
+        "caption": variant.caption,
+        "hook_source": variant.hook_source,
+        "is_selected": variant.is_selected,
+        "experiment_id": variant.experiment_id,
+    }
 
 
 def _check(concept: Concept, known: Sequence[ConceptVariant], count: int) -> None:
@@ -169,7 +197,7 @@ async def _other_types(
     platforms: Sequence[Platform],
     telling: Telling,
 ) -> list[str]:
-    """Order the types of hooks that no variant has by what is published of them."""
-    shares = await hook_shares(session, platforms, now=telling.now, hashed=telling.hashed)
+    """Give the types of hooks that no variant has, the promising first."""
     told = {each.hook_type for each in known}
-    return sorted(shares.keys() - told, key=lambda each: (-shares[each], each))
+    types = await promising_types(session, platforms, now=telling.now, hashed=telling.hashed)
+    return [each for each in types if each not in told]
