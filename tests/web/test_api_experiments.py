@@ -15,7 +15,8 @@ async def test_variants_are_written_listed_and_chosen(alices: Browser, system: D
 
     none = await alices.get(address)
     written = await alices.send(address, {"count": 3, "seed": 1})
-    chosen = await alices.send(f"{address}/C/selection", {}, method="PUT")
+    choice = f"/api/v1/concepts/{made['id']}/selection"
+    chosen = await alices.send(choice, {"label": "C"}, method="PUT")
     listed = await alices.get(address)
 
     assert (none.status_code, none.json()) == (200, [])
@@ -36,7 +37,7 @@ async def test_another_tenants_variants_are_not_there(
     answers = [
         await bobs.get(address),
         await bobs.send(address, {"count": 4}),
-        await bobs.send(f"{address}/B/selection", {}, method="PUT"),
+        await bobs.send(f"/api/v1/concepts/{made['id']}/selection", {"label": "B"}, method="PUT"),
     ]
 
     assert [(404, "not_found")] * 3 == [(e.status_code, e.json()["code"]) for e in answers]

@@ -23,6 +23,12 @@ class VariantsWanted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seed: int | None = None
 
 
+class VariantChosen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The letter of a variant."""
+
+    label: str
+
+
 class VariantOut(msgspec.Struct, frozen=True):
     """One way to tell a concept; the selected one is to be posted."""
 
@@ -59,12 +65,12 @@ async def add_variants(
     return [_variant(each) for each in found]
 
 
-@put("/concepts/{concept_id:uuid}/variants/{label:str}/selection")
+@put("/concepts/{concept_id:uuid}/selection")
 async def choose(
-    session: Transaction, concept_id: FromPath[UUID], label: FromPath[str]
+    session: Transaction, concept_id: FromPath[UUID], data: JSONBody[VariantChosen]
 ) -> VariantOut:
     """Choose the variant that is posted; fixed by a result, and by an experiment that runs."""
-    return _variant(await select_variant(session, concept_id, label))
+    return _variant(await select_variant(session, concept_id, data.label))
 
 
 def _variant(variant: ConceptVariant) -> VariantOut:
