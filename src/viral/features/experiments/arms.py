@@ -27,8 +27,11 @@ class ExperimentArm(msgspec.Struct, frozen=True):
 
 
 def arms_of(experiment: Experiment) -> tuple[ExperimentArm, ...]:
-    """Read the arms as the row keeps them."""
-    return tuple(msgspec.convert(experiment.arms, list[ExperimentArm]))
+    """Read the arms as the row keeps them; none where somebody wrote something else by hand."""
+    try:
+        return tuple(msgspec.convert(experiment.arms, list[ExperimentArm]))
+    except msgspec.ValidationError:
+        return ()
 
 
 def make_arms(hook_types: Sequence[str], *, known: Collection[str]) -> list[ExperimentArm]:

@@ -77,7 +77,8 @@ async def start_experiment(
 
 async def running_experiment(session: AsyncSession) -> Experiment | None:
     """Find the tenant's experiment that runs, if there is one."""
-    return await session.scalar(select(Experiment).where(Experiment.status == "running"))
+    running = select(Experiment).where(Experiment.status == "running").order_by(Experiment.id)
+    return await session.scalar(running.limit(1))
 
 
 async def list_experiments(session: AsyncSession) -> list[Experiment]:

@@ -45,9 +45,9 @@ class Outlook:
 class _Record(msgspec.Struct, frozen=True):
     """What an experiment's row keeps of its end."""
 
-    posts: int
-    arms: tuple[ArmState, ...]
-    comparisons: tuple[Comparison, ...]
+    posts: int = 0
+    arms: tuple[ArmState, ...] = ()
+    comparisons: tuple[Comparison, ...] = ()
 
 
 async def settle_experiment(
@@ -134,6 +134,7 @@ async def _posts(session: AsyncSession, experiment: Experiment) -> list[tuple[st
         )
         .where(
             ConceptVariant.experiment_id == experiment.id,
+            ConceptVariant.label.in_([arm.label for arm in arms_of(experiment)]),
             PerformanceFeedback.platform == experiment.platform,
             PerformanceFeedback.applied_no.is_not(None),
         )

@@ -91,6 +91,8 @@ async def assign_arms(
     if experiment.status != "running":
         return
     arms = arms_of(experiment)
+    if not arms:
+        return
     labels = [arm.label for arm in arms]
     said = list(await lately_said(session))
     for concept in concepts:
