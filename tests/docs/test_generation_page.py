@@ -42,8 +42,8 @@ def test_every_command_of_the_page_exists_with_its_options() -> None:
 
 def test_the_figures_are_those_of_the_code() -> None:
     for said in (
-        f"{WORDS[CANDIDATES_A_PICK]} candidates for each concept that is asked for,"
-        f" {WORDS[LEAST_CANDIDATES]} at least",
+        f"{WORDS[CANDIDATES_A_PICK]} candidates for each concept",
+        f"asked for, {WORDS[LEAST_CANDIDATES]} at least",
         f"A sample of {EXPLORATION} standard deviations",
         f"One slot in {WORDS[FLOOR]} goes",
         f"the share of {DRAWS} rounds",
