@@ -24,6 +24,7 @@ from viral.settings import Settings
 from viral.web.api import (
     audit,
     billing,
+    experiments,
     jobs,
     members,
     performance,
@@ -31,6 +32,7 @@ from viral.web.api import (
     sessions,
     tenants,
     trends,
+    variants,
 )
 from viral.web.api import concepts as concepts_api
 from viral.web.api import invitations as invitations_api
@@ -107,6 +109,13 @@ API = (
     concepts_api.keep,
     concepts_api.let_go,
     concepts_api.get_concept,
+    variants.get_variants,
+    variants.add_variants,
+    variants.choose,
+    experiments.get_experiments,
+    experiments.start,
+    experiments.get_experiment,
+    experiments.stop,
     performance.add_results,
     performance.add_file,
     reflexion.get_status,
