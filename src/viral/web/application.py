@@ -40,9 +40,11 @@ from viral.web.dashboard import (
     activity,
     changes,
     concepts,
+    design,
     home,
     keys,
     learning,
+    palette,
     people,
     switcher,
 )
@@ -86,6 +88,7 @@ PAGES = (
     account.give_password,
     activity.show_activity,
     switcher.switch,
+    palette.find,
     show_invitation,
     accept_invitation,
     show_sign_in,
@@ -152,6 +155,7 @@ def create_application(settings: Settings) -> Litestar:
     site = site_of(settings, Secrets.load_or_create(settings.home).pepper)
     usage = Usage()
     hub = Hub()
+    pages = PAGES if settings.environment == "production" else (*PAGES, design.show_design)
 
     @asynccontextmanager
     async def open_database(application: Litestar) -> AsyncIterator[None]:
@@ -164,7 +168,7 @@ def create_application(settings: Settings) -> Litestar:
                 yield
 
     return Litestar(
-        route_handlers=[*PAGES, *WEBHOOKS, Router("/api/v1", route_handlers=API)],
+        route_handlers=[*pages, *WEBHOOKS, Router("/api/v1", route_handlers=API)],
         lifespan=[open_database],
         state=State(
             {"site": site, "usage": usage, "hub": hub, "clock": lambda: datetime.now(UTC)},
