@@ -10,10 +10,9 @@ from viral.web.dashboard import charts
 from viral.web.dashboard.rendering import render
 from viral.web.dashboard.views import Failure, Flash, Page, ShownOnce
 from viral.web.dependencies import Wired
-from viral.web.door import EITHER
 from viral.web.requests import WebRequest
 
-ICONS = [
+ICONS = (
     "home",
     "generate",
     "concepts",
@@ -38,7 +37,7 @@ ICONS = [
     "search",
     "close",
     "leave",
-]
+)
 FLASHES = (
     Flash("success", "5 concepts are ready."),
     Flash("info", "A worker will learn from 3 results.", hint="Start one with `viral worker`."),
@@ -51,7 +50,7 @@ LINES = (
 )
 
 
-@get("/design", opt=EITHER, include_in_schema=False)
+@get("/design", include_in_schema=False)
 async def show_design(request: WebRequest, runtime: Wired) -> Response[str]:
     """Show every component twice, side by side."""
     names = ("learning", "without")
