@@ -14,7 +14,7 @@ from playwright.async_api import Browser, BrowserContext, Page, Response, expect
 from browser.test_home import enter, scrolls_sideways
 from viral.web.dashboard.navigation import NAVIGATION, TABS
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(120)
 WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 PATHS = [
     *(entry.path for group in NAVIGATION for entry in group.entries),

@@ -10,7 +10,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from random import Random
 from time import monotonic
@@ -24,15 +24,19 @@ from litestar import Litestar
 from people import Someone, sign_in_by_link
 
 from viral.adapters.offline_writer import OfflineWriter
-from viral.database.announcing import CHANNEL, Kind, News, Piece, pieces_of
+from viral.database.announcing import CHANNEL, KINDS, SHARED, Kind, News, Piece, pieces_of
 from viral.database.engine import Database
 from viral.features.audit import note
 from viral.features.generations.concepts import generate_concepts
 from viral.features.jobs.queue import cancel_jobs, enqueue, enqueue_many, retry_jobs
 from viral.features.jobs.types import REFLEXION
+from viral.features.performance.files import ResultRow
+from viral.features.performance.imports import import_results
 from viral.features.scoring.effects import word_hasher
 from viral.features.users.sessions import end_session
 from viral.schema.base import uuid7
+from viral.schema.tables import METADATA
+from viral.schema.tenants import Tenant
 from viral.web.live import KEPT, PER_SESSION, WAITING, Hub, Reader, Ring
 from web.conftest import add_sample_trends
 from web.streams import DEADLINE_S, Listening, listening, opened, refused
@@ -48,9 +52,9 @@ async def teller(cluster: Cluster, database_name: str) -> AsyncIterator[Database
 
 
 @asynccontextmanager
-async def telling(cluster: Cluster, name: str) -> AsyncIterator[Database]:
+async def telling(cluster: Cluster, name: str, role: str = "viral_app") -> AsyncIterator[Database]:
     database = Database(
-        cluster.url("viral_app", name), context_key=cluster.secrets.context_key, announces=True
+        cluster.url(role, name), context_key=cluster.secrets.context_key, announces=True
     )
     yield database
     await database.close()
@@ -169,21 +173,57 @@ async def test_every_feature_tells_its_kind(
         assert await stream.is_quiet()
 
 
+async def test_results_are_news_and_a_plan_of_the_systems_too(
+    port: int, someone: Someone, teller: Database, cluster: Cluster, database_name: str
+) -> None:
+    tenant_id = someone.tenant.id
+    result = ResultRow(
+        external_id="v1",
+        platform="tiktok",
+        format=None,
+        tenant=None,
+        concept_id=None,
+        published_at=datetime(2026, 1, 5, tzinfo=UTC),
+        observed_on=date(2026, 1, 12),
+        category="food",
+        title="Lunch",
+        tags=(),
+        duration_s=30,
+        views=10,
+        likes=None,
+        comments=None,
+        shares=None,
+        followers=None,
+        sound=None,
+        hook_type=None,
+        line=1,
+    )
+    async with listening(port, cookie_of(someone)) as stream:
+        await caught_up(stream)
+        async with teller.tenant_session(tenant_id) as session:
+            await import_results(session, [result])
+        kinds = {(await stream.next()).data["kind"] for _ in range(3)}
+        assert {"results", "concepts", "quota"} == kinds
+        async with telling(cluster, database_name, "viral_system") as system:
+            async with system.session_without_tenant() as session:
+                tenant = await session.get_one(Tenant, tenant_id)
+                tenant.name = "Renamed"
+
+            assert {"kind": "quota", "id": str(tenant_id)} == (await stream.next()).data
+
+
 async def test_trends_are_news_for_all(
     port: int, someone: Someone, cluster: Cluster, database_name: str
 ) -> None:
-    system = Database(
-        cluster.url("viral_system", database_name),
-        context_key=cluster.secrets.context_key,
-        announces=True,
-    )
-    async with listening(port, cookie_of(someone)) as stream:
+    async with (
+        telling(cluster, database_name, "viral_system") as system,
+        listening(port, cookie_of(someone)) as stream,
+    ):
         await caught_up(stream)
 
         await add_sample_trends(system)
 
         assert (await stream.next()).data["kind"] == "trends"
-    await system.close()
 
 
 async def test_what_is_rolled_back_is_no_news(
@@ -313,6 +353,11 @@ def test_many_changes_of_a_kind_are_one_piece() -> None:
     assert news.take() == [Piece(NOBODY, "jobs", row), Piece(NOBODY, "concepts", None)]
     assert not news
     assert pieces_of(json.dumps([[str(NOBODY), "keys", None]])) == [Piece(NOBODY, "keys", None)]
+
+
+def test_what_is_told_of_are_tables() -> None:
+    assert set(KINDS) <= set(METADATA.tables)
+    assert set(KINDS) >= SHARED
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ import msgspec
 from sqlalchemy.sql.dml import UpdateBase
 
 from viral.database.waking import Coalesced
-from viral.schema.base import TenantOwned
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import ORMExecuteState, Session
@@ -125,7 +124,7 @@ def note_rows(session: Session) -> None:
         return
     for row in (*session.new, *session.dirty, *session.deleted):
         table = row.__tablename__
-        owner = row.tenant_id if isinstance(row, TenantOwned) else None
+        owner = row.id if table == "tenants" else getattr(row, "tenant_id", None)
         for kind in KINDS.get(table, ()):
             _add(session, table, kind, tenant_id=owner, row_id=getattr(row, "id", None))
 

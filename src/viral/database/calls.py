@@ -25,6 +25,8 @@ from viral.errors import ServerRefused
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
+    from asyncpg.pool import PoolConnectionProxy
+
     from viral.database.urls import ServerUrl
 
 
@@ -52,7 +54,7 @@ class Calls:
             await connection.execute(statements)
 
     @asynccontextmanager
-    async def _connected(self) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+    async def _connected(self) -> AsyncIterator[PoolConnectionProxy[asyncpg.Record]]:
         pool = await self._opened()
         try:
             async with pool.acquire(timeout=self._url.pool_timeout_s) as connection:

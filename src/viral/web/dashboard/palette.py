@@ -22,7 +22,9 @@ class Found(msgspec.Struct, frozen=True):
 
 
 @get("/palette", include_in_schema=False)
-async def find(session: Transaction, q: FromQuery[str]) -> list[Found]:
-    """Find the newest concepts that hold all words."""
+async def find(session: Transaction, q: FromQuery[str] = "") -> list[Found]:
+    """Find the newest concepts that hold all words; none without a word."""
+    if not q.strip():
+        return []
     concepts = await search_concepts(session, ConceptFilter(search=q), limit=FOUND_AT_ONCE)
     return [Found(each.title, sentence(each.category), f"/concepts/{each.id}") for each in concepts]
