@@ -42,9 +42,11 @@ from viral.web.dashboard import (
     activity,
     changes,
     concepts,
+    design,
     home,
     keys,
     learning,
+    palette,
     people,
     switcher,
 )
@@ -53,6 +55,7 @@ from viral.web.door import OPEN, Door, finish_answer
 from viral.web.form_tokens import FormTokens
 from viral.web.health import health
 from viral.web.invitations import accept_invitation, show_invitation
+from viral.web.live import Hub, live
 from viral.web.problems import answer_error
 from viral.web.sign_in import (
     show_sign_in,
@@ -87,6 +90,7 @@ PAGES = (
     account.give_password,
     activity.show_activity,
     switcher.switch,
+    palette.find,
     show_invitation,
     accept_invitation,
     show_sign_in,
@@ -95,6 +99,7 @@ PAGES = (
     sign_out,
     sign_out_everywhere,
     static_file,
+    live,
     health,
 )
 WEBHOOKS = (receive_clerk, receive_stripe)
@@ -158,6 +163,8 @@ def create_application(settings: Settings) -> Litestar:
     """Assemble the application; the database is opened when it starts."""
     site = site_of(settings, Secrets.load_or_create(settings.home).pepper)
     usage = Usage()
+    hub = Hub()
+    pages = PAGES if settings.environment == "production" else (*PAGES, design.show_design)
 
     @asynccontextmanager
     async def open_database(application: Litestar) -> AsyncIterator[None]:
@@ -165,14 +172,16 @@ def create_application(settings: Settings) -> Litestar:
             application.state.runtime = runtime
             application.state.clock = runtime.clock
             application.state.passwords = Passwords(load_or_calibrate(settings.home))
-            async with usage.written_to(runtime.system):
+            news = runtime.urls.for_role("viral_worker", runtime.secrets)
+            async with usage.written_to(runtime.system), hub.listening_at(news):
                 yield
 
     return Litestar(
-        route_handlers=[*PAGES, *WEBHOOKS, Router("/api/v1", route_handlers=API)],
+        route_handlers=[*pages, *WEBHOOKS, Router("/api/v1", route_handlers=API)],
         lifespan=[open_database],
         state=State(
-            {"site": site, "usage": usage, "clock": lambda: datetime.now(UTC)}, deep_copy=False
+            {"site": site, "usage": usage, "hub": hub, "clock": lambda: datetime.now(UTC)},
+            deep_copy=False,
         ),
         dependencies=DEPENDENCIES,
         middleware=[Door(), DefineMiddleware(FormTokens, config=csrf_of(site))],

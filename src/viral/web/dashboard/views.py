@@ -43,11 +43,16 @@ class Page:
     tenants: tuple[TenantOption, ...] = ()
     person: str | None = None
     is_admin: bool = False
+    is_operator: bool = False
     is_demo: bool = False
+    # Nothing is asked of Claude.
+    is_offline: bool = False
     can_sign_out: bool = False
     branch: str | None = None
     flashes: tuple[Flash, ...] = ()
     banners: tuple[str, ...] = ()
+    # Where it stands in the news of its tenant (web/live.py); None where nothing is told.
+    position: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
