@@ -43,9 +43,13 @@ from viral.web.dashboard import (
     home,
     keys,
     learning,
+    metrics,
     people,
     switcher,
+    trend_sources,
 )
+from viral.web.dashboard import jobs as job_pages
+from viral.web.dashboard import trends as trend_pages
 from viral.web.dependencies import DEPENDENCIES
 from viral.web.door import OPEN, Door, finish_answer
 from viral.web.form_tokens import FormTokens
@@ -61,6 +65,7 @@ from viral.web.sign_in import (
 )
 from viral.web.site import Site, site_of
 from viral.web.static import static_file
+from viral.web.traffic import Traffic
 from viral.web.usage import Usage
 from viral.web.webhooks import receive_clerk, receive_stripe
 
@@ -68,11 +73,23 @@ LARGEST_BODY_BYTES = 1_000_000
 
 PAGES = (
     home.home,
+    trend_pages.show_trends,
+    trend_sources.make_source,
+    trend_sources.switch_source_on,
+    trend_sources.switch_source_off,
+    trend_sources.fetch_now,
+    trend_sources.import_file,
     concepts.generate,
     learning.import_file,
     learning.learn,
     learning.learning_csv,
     changes.undo,
+    job_pages.show_jobs,
+    job_pages.show_job,
+    job_pages.retry_job,
+    job_pages.cancel_job,
+    metrics.show_metrics,
+    metrics.metrics_csv,
     people.show_people,
     people.invite_person,
     people.take_invitation_back,
@@ -148,7 +165,7 @@ API = (
 def create_application(settings: Settings) -> Litestar:
     """Assemble the application; the database is opened when it starts."""
     site = site_of(settings, Secrets.load_or_create(settings.home).pepper)
-    usage = Usage()
+    usage, traffic = Usage(), Traffic()
 
     @asynccontextmanager
     async def open_database(application: Litestar) -> AsyncIterator[None]:
@@ -156,14 +173,20 @@ def create_application(settings: Settings) -> Litestar:
             application.state.runtime = runtime
             application.state.clock = runtime.clock
             application.state.passwords = Passwords(load_or_calibrate(settings.home))
-            async with usage.written_to(runtime.system):
+            async with usage.written_to(runtime.system), traffic.written_to(runtime.system):
                 yield
 
     return Litestar(
         route_handlers=[*PAGES, *WEBHOOKS, Router("/api/v1", route_handlers=API)],
         lifespan=[open_database],
         state=State(
-            {"site": site, "usage": usage, "clock": lambda: datetime.now(UTC)}, deep_copy=False
+            {
+                "site": site,
+                "usage": usage,
+                "traffic": traffic,
+                "clock": lambda: datetime.now(UTC),
+            },
+            deep_copy=False,
         ),
         dependencies=DEPENDENCIES,
         middleware=[Door(), DefineMiddleware(FormTokens, config=csrf_of(site))],
