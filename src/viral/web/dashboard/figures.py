@@ -57,7 +57,7 @@ def figure(
 ) -> Figure:
     """Draw lines over moments, oldest first, in the time zone of `now`."""
     local = [each.astimezone(now.tzinfo) for each in moments]
-    series = [_series(each, local) for each in lines]
+    series = [_series(each, local, digits) for each in lines]
     kept = [
         place
         for place in range(len(local))
@@ -80,11 +80,13 @@ def figure(
     return Figure(id, title, note, drawn, tuple(each.name for each in lines), rows)
 
 
-def _series(line: Line, moments: Sequence[datetime]) -> Series:
-    points = zip(moments, line.values, strict=True)
-    return Series(
-        line.name, tuple((at.timestamp(), value) for at, value in points if value is not None)
+def _series(line: Line, moments: Sequence[datetime], digits: int) -> Series:
+    points = (
+        (at.timestamp(), round(value, digits or None))
+        for at, value in zip(moments, line.values, strict=True)
+        if value is not None
     )
+    return Series(line.name, tuple(points))
 
 
 def _row(

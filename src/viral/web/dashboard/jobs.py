@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Annotated, Final
-from urllib.parse import urlencode
 from uuid import UUID
 
 import msgspec
@@ -32,6 +30,19 @@ from viral.runtime import Runtime
 from viral.schema.operations import Job
 from viral.web.cursors import Place, cursor_at, place_of
 from viral.web.dashboard.flashes import send_back
+from viral.web.dashboard.job_rows import (
+    PAGE,
+    STATES,
+    Asked,
+    JobRow,
+    Moment,
+    StateCount,
+    in_words,
+    job_row,
+    moments_of,
+    state_counts,
+    type_choices,
+)
 from viral.web.dashboard.rendering import render, sentence
 from viral.web.dashboard.switcher import page_of, send_page
 from viral.web.dashboard.views import Choice, Flash
@@ -40,78 +51,11 @@ from viral.web.forms import Form
 from viral.web.requests import WebRequest
 from viral.web.site import Site
 
-PAGE: Final = "/jobs"
 PURPOSE: Final = "jobs page"
 ROWS_SHOWN: Final = 25
 # More than a person looks through; a count of all would read a whole queue.
 COUNTED: Final = 10_000
-STATES: Final = {
-    "pending": "waiting",
-    "blocked": "waiting for another job",
-    "running": "running",
-    "completed": "completed",
-    "failed": "failed",
-    "canceled": "canceled",
-}
-_COLOURS: Final = {"running": "ac", "completed": "ok", "failed": "er"}
-_WORDS: Final = {
-    "reflexion": "Learn from results",
-    "generate-concepts": "Write concepts",
-    "trends-fetch": "Fetch trends",
-}
-_OPEN: Final = ("pending", "blocked", "running")
-_AGAIN: Final = ("failed", "canceled")
 TypeAsked = Annotated[str, QueryParameter(name="type")]
-
-
-@dataclass(frozen=True, slots=True)
-class JobRow:
-    """A job in a list. `tenant` is told where jobs of several are listed."""
-
-    id: str
-    what: str
-    job_type: str
-    state: str
-    colour: str
-    progress: int | None
-    attempts: int
-    max_attempts: int
-    failure: str
-    made_at: datetime
-    due_at: datetime | None
-    began_at: datetime | None
-    ended_at: datetime | None
-    tenant: str
-    is_system: bool
-    may_look: bool
-    may_cancel: bool
-    may_retry: bool
-
-
-@dataclass(frozen=True, slots=True)
-class StateCount:
-    """How many of the newest jobs are in a state, and where they are listed."""
-
-    label: str
-    colour: str
-    jobs: int
-    url: str
-    is_chosen: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What the address asks for; `view` is empty, or `all` for the jobs of all tenants."""
-
-    status: str = ""
-    job_type: str = ""
-    view: str = ""
-
-    def query(self, **others: str) -> str:
-        """Write it as the query of an address, with its question mark; empty without any."""
-        named = {"view": self.view, "status": self.status, "type": self.job_type, **others}
-        query = urlencode({name: value for name, value in named.items() if value})
-        return f"?{query}" if query else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,16 +74,8 @@ class JobsPage:
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
-    """A step of a job's way."""
-
-    label: str
-    at: datetime
-
-
-@dataclass(frozen=True, slots=True)
 class JobPage:
-    """One job whole; payload and result are JSON."""
+    """One job whole; payload and result are JSON. `code` is the failure's, where it has one."""
 
     row: JobRow
     queue: str
@@ -147,6 +83,7 @@ class JobPage:
     moments: tuple[Moment, ...]
     crashes: int
     error: str | None
+    code: str | None
     payload: str
     result: str | None
 
@@ -182,11 +119,11 @@ async def show_jobs(
     total = sum(counts.values())
     shown = JobsPage(
         asked=asked,
-        rows=tuple(_row(each, identity.tenant_id, asked, now=now) for each in lines),
-        counts=_state_counts(asked, counts),
+        rows=tuple(job_row(each, identity.tenant_id, asked, now=now) for each in lines),
+        counts=state_counts(asked, counts),
         counted=total if total >= COUNTED and not asked.view else None,
         states=tuple(Choice(each, sentence(label)) for each, label in STATES.items()),
-        types=_types(asked, counts),
+        types=type_choices(asked, counts),
         may_see_all=identity.is_operator,
         is_first=cursor is None,
         older_url=older_url,
@@ -224,13 +161,15 @@ async def show_job(
         started_at=job.started_at,
         completed_at=job.completed_at,
     )
+    code, _, words = (job.error_message or "").partition(": ")
     shown = JobPage(
-        row=_row(line, identity.tenant_id, Asked(), now=now),
+        row=job_row(line, identity.tenant_id, Asked(), now=now),
         queue=job.queue,
         priority=job.priority,
-        moments=tuple(_moments(job)),
+        moments=tuple(moments_of(job)),
         crashes=job.crashes,
-        error=job.error_message,
+        error=words or job.error_message,
+        code=code if words else None,
         payload=_pretty(job.payload),
         result=None if job.result is None else _pretty(job.result),
     )
@@ -259,7 +198,7 @@ async def retry_job(
             done = await retry_system_jobs(system, [job_id])
     if not done:
         raise JobEnded(f"The job is {STATES[job.status]}: only failed and canceled ones are tried.")
-    note = Flash("success", f"“{_what(job.job_type)}” is in the queue again.")
+    note = Flash("success", f"“{in_words(job.job_type)}” is in the queue again.")
     return send_back(request, note, _back(job_id, Asked(status, job_type, view)))
 
 
@@ -284,7 +223,7 @@ async def cancel_job(
             done = await cancel_system_jobs(system, [job_id])
     if not done:
         raise JobEnded(f"The job is {STATES[job.status]}: there is nothing left to cancel.")
-    note = Flash("success", f"“{_what(job.job_type)}” is canceled.")
+    note = Flash("success", f"“{in_words(job.job_type)}” is canceled.")
     return send_back(request, note, _back(job_id, Asked(status, job_type, view)))
 
 
@@ -325,70 +264,6 @@ async def _read(
             place = each.job_type, each.status
             counts[place] = counts.get(place, 0) + each.jobs
     return lines, counts
-
-
-def _row(line: JobLine, tenant_id: UUID, asked: Asked, *, now: datetime) -> JobRow:
-    is_system = line.tenant_id is None
-    is_near = is_system or line.tenant_id == tenant_id
-    is_later = line.status == "pending" and line.scheduled_for > now
-    return JobRow(
-        id=str(line.id),
-        what=_what(line.job_type),
-        job_type=line.job_type,
-        state="scheduled" if is_later and not line.attempts else STATES[line.status],
-        colour=_COLOURS.get(line.status, "mu"),
-        progress=line.progress if line.status == "running" else None,
-        attempts=line.attempts,
-        max_attempts=line.max_attempts,
-        failure=sentence((line.failure or "").replace("_", " ")),
-        made_at=line.created_at,
-        due_at=line.scheduled_for if is_later else None,
-        began_at=line.started_at,
-        ended_at=line.completed_at,
-        tenant=line.tenant if asked.view else "",
-        is_system=is_system,
-        may_look=is_near,
-        may_cancel=is_near and line.status in _OPEN,
-        may_retry=is_near and line.status in _AGAIN,
-    )
-
-
-def _state_counts(asked: Asked, counts: dict[tuple[str, str], int]) -> tuple[StateCount, ...]:
-    return tuple(
-        StateCount(
-            label=label,
-            colour=_COLOURS.get(status, "mu"),
-            jobs=sum(
-                jobs
-                for (job_type, found), jobs in counts.items()
-                if found == status and asked.job_type in {"", job_type}
-            ),
-            url=PAGE + Asked(status, asked.job_type, asked.view).query(),
-            is_chosen=asked.status == status,
-        )
-        for status, label in STATES.items()
-    )
-
-
-def _types(asked: Asked, counts: dict[tuple[str, str], int]) -> tuple[Choice, ...]:
-    names = {job_type for job_type, _ in counts} | ({asked.job_type} - {""})
-    return tuple(sorted((Choice(each, _what(each)) for each in names), key=lambda of: of.label))
-
-
-def _what(job_type: str) -> str:
-    """Say in words what a type of jobs does."""
-    return _WORDS.get(job_type, sentence(job_type.replace("-", " ").replace("_", " ")))
-
-
-def _moments(job: Job) -> list[Moment]:
-    found = [Moment("Asked for", job.created_at)]
-    if job.scheduled_for > job.created_at:
-        found.append(Moment("Due", job.scheduled_for))
-    if job.started_at is not None:
-        found.append(Moment("Last attempt began", job.started_at))
-    if job.completed_at is not None:
-        found.append(Moment(sentence(STATES[job.status]), job.completed_at))
-    return sorted(found, key=lambda each: each.at)
 
 
 def _pretty(value: object) -> str:

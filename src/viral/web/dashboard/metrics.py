@@ -72,7 +72,7 @@ class Span:
         return _whole(now, self.step) - (self.steps - 1) * self.step
 
 
-_HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
+_MINUTE, _HOUR, _DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 SPANS: Final = {
     "24h": Span("24 hours", _HOUR, 24, timedelta(minutes=15), 96),
     "7d": Span("7 days", _DAY, 7, timedelta(hours=2), 84),
@@ -205,7 +205,7 @@ def _use(use: ApiUse, span: Span, names: Mapping[UUID, str], *, now: datetime) -
 
 async def _system(runtime: Runtime, span: Span, *, now: datetime) -> SystemPage:
     steps = await _measured(runtime, span, now=now)
-    return SystemPage(await standing_of(runtime, steps, now=now), _charts(steps, now=now))
+    return SystemPage(await standing_of(runtime, steps, now=now), _charts(steps, span, now=now))
 
 
 async def _measured(runtime: Runtime, span: Span, *, now: datetime) -> list[Step]:
@@ -213,7 +213,11 @@ async def _measured(runtime: Runtime, span: Span, *, now: datetime) -> list[Step
         return await measured(session, since=span.since(now), step=span.step, until=now)
 
 
-def _charts(steps: Sequence[Step], *, now: datetime) -> tuple[Figure, ...]:
+def _charts(steps: Sequence[Step], span: Span, *, now: datetime) -> tuple[Figure, ...]:
+    def minutes(of: Step) -> float:
+        # The last step still goes on, and the first minute of one counts whole.
+        return max(1.0, min(span.step, now - of.at) / _MINUTE)
+
     draw = partial(figure, moments=[each.at for each in steps], now=now)
     machine = [
         Line(label, tuple(each.machine.get(name) for each in steps))
@@ -232,13 +236,14 @@ def _charts(steps: Sequence[Step], *, now: datetime) -> tuple[Figure, ...]:
         ),
         draw(
             "requests",
-            "How much is asked, and how much fails?",
+            "How much is asked each minute, and how much fails?",
             "Pages and the API together; failed are answers from 500 on.",
             lines=[
-                Line("requests", tuple(float(each.requests) for each in steps)),
-                Line("failed", tuple(float(each.failed) for each in steps)),
+                Line("asked", tuple(each.requests / minutes(each) for each in steps)),
+                Line("failed", tuple(each.failed / minutes(each) for each in steps)),
             ],
-            unit="requests",
+            unit="a minute",
+            digits=1,
         ),
         draw(
             "waits",
