@@ -52,7 +52,8 @@ async def use(
             text(
                 "INSERT INTO api_usage (id, tenant_id, user_id, api_key_id, request_id, endpoint,"
                 " method, status_code, response_time_ms, requested_at) VALUES (:id, :tenant,"
-                " :user, :key, 'r', :endpoint, 'GET', :status, :took, now() - CAST(:ago AS interval))"
+                " :user, :key, 'r', :endpoint, 'GET', :status, :took,"
+                " now() - CAST(:ago AS interval))"
             ),
             {
                 "id": uuid7(),

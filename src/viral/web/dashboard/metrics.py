@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -214,10 +214,6 @@ async def _measured(runtime: Runtime, span: Span, *, now: datetime) -> list[Step
 
 
 def _charts(steps: Sequence[Step], span: Span, *, now: datetime) -> tuple[Figure, ...]:
-    def minutes(of: Step) -> float:
-        # The last step still goes on, and the first minute of one counts whole.
-        return max(1.0, min(span.step, now - of.at) / _MINUTE)
-
     draw = partial(figure, moments=[each.at for each in steps], now=now)
     machine = [
         Line(label, tuple(each.machine.get(name) for each in steps))
@@ -238,13 +234,33 @@ def _charts(steps: Sequence[Step], span: Span, *, now: datetime) -> tuple[Figure
             "requests",
             "How much is asked each minute, and how much fails?",
             "Pages and the API together; failed are answers from 500 on.",
-            lines=[
-                Line("asked", tuple(each.requests / minutes(each) for each in steps)),
-                Line("failed", tuple(each.failed / minutes(each) for each in steps)),
-            ],
+            lines=_each_minute(steps, span, now=now),
             unit="a minute",
             digits=1,
         ),
+        *_of_queue(steps, draw),
+        draw(
+            "machine",
+            "How full is the machine?",
+            "Where the worker runs: processor, memory and disk; sessions of all the server takes.",
+            lines=machine,
+            unit="%",
+        ),
+    )
+
+
+def _each_minute(steps: Sequence[Step], span: Span, *, now: datetime) -> list[Line]:
+    # The last step still goes on, and the first minute of one counts whole.
+    minutes = [max(1.0, min(span.step, now - each.at) / _MINUTE) for each in steps]
+    pairs = list(zip(steps, minutes, strict=True))
+    return [
+        Line("asked", tuple(each.requests / long for each, long in pairs)),
+        Line("failed", tuple(each.failed / long for each, long in pairs)),
+    ]
+
+
+def _of_queue(steps: Sequence[Step], draw: Callable[..., Figure]) -> tuple[Figure, ...]:
+    return (
         draw(
             "waits",
             "How long does the oldest job wait?",
@@ -262,13 +278,6 @@ def _charts(steps: Sequence[Step], span: Span, *, now: datetime) -> tuple[Figure
             ],
             unit="jobs",
             digits=1,
-        ),
-        draw(
-            "machine",
-            "How full is the machine?",
-            "Where the worker runs: processor, memory and disk; sessions of all the server takes.",
-            lines=machine,
-            unit="%",
         ),
     )
 
