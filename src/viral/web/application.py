@@ -46,10 +46,14 @@ from viral.web.dashboard import (
     home,
     keys,
     learning,
+    metrics,
     palette,
     people,
     switcher,
+    trend_sources,
 )
+from viral.web.dashboard import jobs as job_pages
+from viral.web.dashboard import trends as trend_pages
 from viral.web.dependencies import DEPENDENCIES
 from viral.web.door import OPEN, Door, finish_answer
 from viral.web.form_tokens import FormTokens
@@ -66,6 +70,7 @@ from viral.web.sign_in import (
 )
 from viral.web.site import Site, site_of
 from viral.web.static import static_file
+from viral.web.traffic import Traffic
 from viral.web.usage import Usage
 from viral.web.webhooks import receive_clerk, receive_stripe
 
@@ -73,11 +78,23 @@ LARGEST_BODY_BYTES = 1_000_000
 
 PAGES = (
     home.home,
+    trend_pages.show_trends,
+    trend_sources.make_source,
+    trend_sources.switch_source_on,
+    trend_sources.switch_source_off,
+    trend_sources.fetch_now,
+    trend_sources.import_file,
     concepts.generate,
     learning.import_file,
     learning.learn,
     learning.learning_csv,
     changes.undo,
+    job_pages.show_jobs,
+    job_pages.show_job,
+    job_pages.retry_job,
+    job_pages.cancel_job,
+    metrics.show_metrics,
+    metrics.metrics_csv,
     people.show_people,
     people.invite_person,
     people.take_invitation_back,
@@ -162,8 +179,7 @@ API = (
 def create_application(settings: Settings) -> Litestar:
     """Assemble the application; the database is opened when it starts."""
     site = site_of(settings, Secrets.load_or_create(settings.home).pepper)
-    usage = Usage()
-    hub = Hub()
+    usage, traffic, hub = Usage(), Traffic(), Hub()
     pages = PAGES if settings.environment == "production" else (*PAGES, design.show_design)
 
     @asynccontextmanager
@@ -173,14 +189,24 @@ def create_application(settings: Settings) -> Litestar:
             application.state.clock = runtime.clock
             application.state.passwords = Passwords(load_or_calibrate(settings.home))
             news = runtime.urls.for_role("viral_worker", runtime.secrets)
-            async with usage.written_to(runtime.system), hub.listening_at(news):
+            async with (
+                usage.written_to(runtime.system),
+                traffic.written_to(runtime.system),
+                hub.listening_at(news),
+            ):
                 yield
 
     return Litestar(
         route_handlers=[*pages, *WEBHOOKS, Router("/api/v1", route_handlers=API)],
         lifespan=[open_database],
         state=State(
-            {"site": site, "usage": usage, "hub": hub, "clock": lambda: datetime.now(UTC)},
+            {
+                "site": site,
+                "usage": usage,
+                "traffic": traffic,
+                "hub": hub,
+                "clock": lambda: datetime.now(UTC),
+            },
             deep_copy=False,
         ),
         dependencies=DEPENDENCIES,

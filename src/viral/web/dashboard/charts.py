@@ -362,7 +362,7 @@ def _tick(value: float) -> str:
 
 
 def _value(value: float) -> str:
-    return f"{value:,.1f}"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.1f}"
 
 
 def _n(value: float) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from viral.features.usage.requests import EndpointUse
 from viral.schema.vocabulary import Confidence, Direction, Role
 
 QUOTA_WARNING = 0.8
@@ -366,7 +367,7 @@ class PeoplePage:
 
 @dataclass(frozen=True, slots=True)
 class KeyRow:
-    """An API key, as far as it may be shown."""
+    """An API key, as far as it may be shown; `calls` are those of each of the last days."""
 
     id: str
     name: str
@@ -375,6 +376,7 @@ class KeyRow:
     owner: str
     made_at: datetime
     last_used_at: datetime | None
+    calls: tuple[int, ...]
     expires_at: datetime | None
     is_expired: bool
     may_revoke: bool
@@ -385,6 +387,7 @@ class KeysPage:
     """The tenant's API keys."""
 
     keys: tuple[KeyRow, ...]
+    slowest: tuple[EndpointUse, ...]
     scopes: tuple[Choice, ...]
     lifetimes: tuple[Choice, ...]
     key: ShownOnce | None = None
