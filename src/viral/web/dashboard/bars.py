@@ -1,0 +1,190 @@
+"""Charts of proof as SVG text: bars with intervals, and what was foretold against what came."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from markupsafe import Markup
+
+from viral.web.dashboard.charts import (
+    ADVANCE,
+    LINE,
+    Plot,
+    Size,
+    crosshair,
+    grid,
+    nice_steps,
+    place,
+    tick,
+    x_axis,
+)
+
+_HIGHEST_SCORE: Final = 100.0
+_WIDEST_BAR: Final = 44.0
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A value from zero with its interval; `series` is its colour, 1 to 4."""
+
+    series: int
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Bars that stand together over a label; `note` says how many posts are behind them."""
+
+    label: str
+    note: str
+    bars: tuple[Bar, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """A post: what was foretold and what it reached, 0 to 100."""
+
+    predicted: float
+    actual: float
+    is_inside: bool
+
+
+def bar_chart(
+    groups: Sequence[Group],
+    *,
+    size: Size,
+    summary: str,
+    unit: str,
+    highest: float | None = None,
+    reference: tuple[float, str] | None = None,
+) -> Markup:
+    """Draw groups of bars from zero, each with its value and interval; a reference is a line."""
+    if not groups:
+        return Markup("")
+    top = highest or max(bar.high for group in groups for bar in group.bars)
+    steps = nice_steps(top, most=4)
+    plot = _plot(size, steps, spread=len(groups))
+    parts = [
+        grid(plot, steps, size=size, unit=unit),
+        *(_bars(plot, at, group) for at, group in enumerate(groups)),
+        *(_label(plot, at, group, size=size) for at, group in enumerate(groups)),
+        _reference(plot, reference, size=size),
+        crosshair(plot, [at + 0.5 for at in range(len(groups))]),
+    ]
+    return _drawing(parts, size=size, summary=summary)
+
+
+def scatter_chart(spots: Sequence[Spot], *, size: Size, summary: str) -> Markup:
+    """Draw posts by what was foretold (x) and what they reached (y), with the diagonal."""
+    if not spots:
+        return Markup("")
+    steps = [0.0, 25.0, 50.0, 75.0, 100.0]
+    plot = _plot(size, steps, spread=_HIGHEST_SCORE)
+    diagonal = Markup('<line class="diagonal" x1="{}" y1="{}" x2="{}" y2="{}"/>').format(
+        place(plot.left), place(plot.bottom), place(plot.right), place(plot.top)
+    )
+    dots = [
+        Markup('<circle class="{}" cx="{}" cy="{}" r="3.5"/>').format(
+            "hit" if each.is_inside else "miss",
+            place(plot.x(each.predicted)),
+            place(plot.y(each.actual)),
+        )
+        for each in spots
+    ]
+    parts = [
+        grid(plot, steps, size=size, unit="actual score"),
+        x_axis(plot, [(each, tick(each)) for each in steps], size=size, title="predicted score"),
+        diagonal,
+        *dots,
+        crosshair(plot, [each.predicted for each in spots]),
+    ]
+    return _drawing(parts, size=size, summary=summary)
+
+
+def _plot(size: Size, steps: Sequence[float], *, spread: float) -> Plot:
+    return Plot(
+        left=max(len(tick(step)) for step in steps) * size.font * ADVANCE + 10,
+        top=size.font * LINE * 2,
+        right=size.width - 10,
+        bottom=size.height - size.font * LINE * 2 - 8,
+        x_low=0,
+        x_high=spread,
+        y_high=steps[-1],
+    )
+
+
+def _drawing(parts: Sequence[Markup], *, size: Size, summary: str) -> Markup:
+    return Markup(
+        '<svg class="chart chart-{}" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>'
+    ).format(size.name, size.width, size.height, summary, Markup("").join(parts))
+
+
+def _bars(plot: Plot, at: int, group: Group) -> Markup:
+    room = (plot.right - plot.left) / plot.x_high
+    width = min(_WIDEST_BAR, room * 0.36)
+    left = plot.x(at + 0.5) - width * len(group.bars) / 2
+    parts = []
+    for number, bar in enumerate(group.bars):
+        start, top = left + number * width, plot.y(bar.value)
+        middle = start + width / 2
+        parts.append(
+            Markup(
+                '<rect class="column column-{}" x="{}" y="{}" width="{}" height="{}" rx="2"/>'
+                '<path class="whisker" d="M{} {}V{}M{} {}h8M{} {}h8"/>'
+                '<text class="column-value" x="{}" y="{}" text-anchor="middle">{}</text>'
+            ).format(
+                bar.series,
+                place(start + 1),
+                place(top),
+                place(width - 2),
+                place(max(0.0, plot.bottom - top)),
+                place(middle),
+                place(plot.y(bar.low)),
+                place(plot.y(bar.high)),
+                place(middle - 4),
+                place(plot.y(bar.low)),
+                place(middle - 4),
+                place(plot.y(bar.high)),
+                place(middle),
+                place(plot.y(bar.high) - 4),
+                tick(round(bar.value, 1)),
+            )
+        )
+    return Markup("").join(parts)
+
+
+def _label(plot: Plot, at: int, group: Group, *, size: Size) -> Markup:
+    middle = place(plot.x(at + 0.5))
+    return Markup(
+        '<text class="column-label" x="{}" y="{}" text-anchor="middle">{}</text>'
+        '<text x="{}" y="{}" text-anchor="middle">{}</text>'
+    ).format(
+        middle,
+        place(plot.bottom + size.font * LINE),
+        group.label,
+        middle,
+        place(plot.bottom + size.font * LINE * 2),
+        group.note,
+    )
+
+
+def _reference(plot: Plot, reference: tuple[float, str] | None, *, size: Size) -> Markup:
+    if reference is None:
+        return Markup("")
+    value, label = reference
+    return Markup(
+        '<line class="reference" x1="{}" x2="{}" y1="{}" y2="{}"/>'
+        '<text class="reference-label" x="{}" y="{}" text-anchor="end">{}</text>'
+    ).format(
+        place(plot.left),
+        place(plot.right),
+        place(plot.y(value)),
+        place(plot.y(value)),
+        place(plot.right),
+        place(size.font),
+        label,
+    )
