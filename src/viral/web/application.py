@@ -26,7 +26,6 @@ from viral.web.api import (
     billing,
     jobs,
     members,
-    performance,
     reflexion,
     sessions,
     tenants,
@@ -35,6 +34,7 @@ from viral.web.api import (
 from viral.web.api import concepts as concepts_api
 from viral.web.api import invitations as invitations_api
 from viral.web.api import keys as keys_api
+from viral.web.api import performance as performance_api
 from viral.web.dashboard import (
     account,
     activity,
@@ -44,8 +44,10 @@ from viral.web.dashboard import (
     keys,
     learning,
     people,
+    performance,
     switcher,
 )
+from viral.web.dashboard import reflexion as reflexion_page
 from viral.web.dependencies import DEPENDENCIES
 from viral.web.door import OPEN, Door, finish_answer
 from viral.web.form_tokens import FormTokens
@@ -69,10 +71,20 @@ LARGEST_BODY_BYTES = 1_000_000
 PAGES = (
     home.home,
     concepts.generate,
+    performance.show_performance,
+    performance.take_rows,
+    performance.add_result,
+    performance.weeks_csv,
     learning.import_file,
+    reflexion_page.show_reflexion,
+    reflexion_page.accuracy_csv,
+    reflexion_page.calibration_csv,
     learning.learn,
     learning.learning_csv,
     changes.undo,
+    changes.undo_whole_run,
+    changes.undo_tested_insight,
+    changes.undo_shared_version,
     people.show_people,
     people.invite_person,
     people.take_invitation_back,
@@ -107,8 +119,8 @@ API = (
     concepts_api.keep,
     concepts_api.let_go,
     concepts_api.get_concept,
-    performance.add_results,
-    performance.add_file,
+    performance_api.add_results,
+    performance_api.add_file,
     reflexion.get_status,
     reflexion.start_run,
     reflexion.get_adjustments,

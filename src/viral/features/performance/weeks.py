@@ -32,8 +32,19 @@ class WeekOfPosts:
     score: float | None
 
 
-async def posts_by_week(session: AsyncSession, *, since: datetime) -> list[WeekOfPosts]:
+async def posts_by_week(
+    session: AsyncSession,
+    *,
+    since: datetime,
+    platform: str | None = None,
+    category: str | None = None,
+) -> list[WeekOfPosts]:
     """Count each post once, by its highest reading, in the week in which it was published."""
+    conditions = [PerformanceFeedback.published_at >= since]
+    if platform is not None:
+        conditions.append(PerformanceFeedback.platform == platform)
+    if category is not None:
+        conditions.append(PerformanceFeedback.category == category)
     post = (
         select(
             PerformanceFeedback.platform,
@@ -52,7 +63,7 @@ async def posts_by_week(session: AsyncSession, *, since: datetime) -> list[WeekO
                 )
             ).label("score"),
         )
-        .where(PerformanceFeedback.published_at >= since)
+        .where(*conditions)
         .group_by(PerformanceFeedback.platform, PerformanceFeedback.external_id)
         .subquery("post")
     )

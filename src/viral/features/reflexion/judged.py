@@ -98,4 +98,4 @@ async def judged_results(
         query = query.where(PerformanceFeedback.category == category)
     if before is not None:
         query = query.where(tuple_(*place) < before)
-    return [JudgedResult(*row) for row in await session.execute(query)]
+    return [JudgedResult(*tuple(row)) for row in await session.execute(query)]

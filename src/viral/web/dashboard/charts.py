@@ -13,6 +13,7 @@ MOST_SERIES: Final = 4
 MOST_MARKED_POINTS: Final = 20
 ADVANCE: Final = 0.6  # widest mean advance of a digit or letter in the usual system fonts, in em
 LINE: Final = 1.25  # line height of chart text, in em
+_THOUSANDS: Final = 1e3
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,11 +362,16 @@ def _path(spots: Sequence[tuple[float, float]]) -> str:
 
 
 def tick(value: float) -> str:
-    """Write a number of an axis."""
+    """Write a number of an axis: 12.5, 1,200, 12.5k, 3M."""
+    for unit, name in ((1e6, "M"), (1e3, "k")):
+        if abs(value) >= unit * (1 if unit > _THOUSANDS else 10):
+            return f"{tick(value / unit)}{name}"
     return f"{value:,.2f}".rstrip("0").rstrip(".")
 
 
 def _value(value: float) -> str:
+    if abs(value) >= _THOUSANDS:
+        return tick(float(f"{value:.3g}"))
     return f"{value:,.1f}"
 
 
