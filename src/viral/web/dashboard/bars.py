@@ -59,10 +59,14 @@ def bar_chart(
     size: Size,
     summary: str,
     unit: str,
+    digits: int = 1,
     highest: float | None = None,
     reference: tuple[float, str] | None = None,
 ) -> Markup:
-    """Draw groups of bars from zero, each with its value and interval; a reference is a line."""
+    """Draw groups of bars from zero, each with its value and interval; a reference is a line.
+
+    `digits` are those of the values; the scale ends at `highest`, or above the largest interval.
+    """
     if not groups:
         return Markup("")
     top = highest or max(bar.high for group in groups for bar in group.bars)
@@ -70,7 +74,7 @@ def bar_chart(
     plot = _plot(size, steps, spread=len(groups))
     parts = [
         grid(plot, steps, size=size, unit=unit),
-        *(_bars(plot, at, group) for at, group in enumerate(groups)),
+        *(_bars(plot, at, group, digits=digits) for at, group in enumerate(groups)),
         *(_label(plot, at, group, size=size) for at, group in enumerate(groups)),
         _reference(plot, reference, size=size),
         crosshair(plot, [at + 0.5 for at in range(len(groups))]),
@@ -123,38 +127,37 @@ def _drawing(parts: Sequence[Markup], *, size: Size, summary: str) -> Markup:
     ).format(size.name, size.width, size.height, summary, Markup("").join(parts))
 
 
-def _bars(plot: Plot, at: int, group: Group) -> Markup:
+def _bars(plot: Plot, at: int, group: Group, *, digits: int) -> Markup:
     room = (plot.right - plot.left) / plot.x_high
     width = min(_WIDEST_BAR, room * 0.36)
     left = plot.x(at + 0.5) - width * len(group.bars) / 2
-    parts = []
-    for number, bar in enumerate(group.bars):
-        start, top = left + number * width, plot.y(bar.value)
-        middle = start + width / 2
-        parts.append(
-            Markup(
-                '<rect class="column column-{}" x="{}" y="{}" width="{}" height="{}" rx="2"/>'
-                '<path class="whisker" d="M{} {}V{}M{} {}h8M{} {}h8"/>'
-                '<text class="column-value" x="{}" y="{}" text-anchor="middle">{}</text>'
-            ).format(
-                bar.series,
-                place(start + 1),
-                place(top),
-                place(width - 2),
-                place(max(0.0, plot.bottom - top)),
-                place(middle),
-                place(plot.y(bar.low)),
-                place(plot.y(bar.high)),
-                place(middle - 4),
-                place(plot.y(bar.low)),
-                place(middle - 4),
-                place(plot.y(bar.high)),
-                place(middle),
-                place(plot.y(bar.high) - 4),
-                tick(round(bar.value, 1)),
-            )
-        )
-    return Markup("").join(parts)
+    return Markup("").join(
+        _bar(plot, bar, left=left + number * width, width=width, digits=digits)
+        for number, bar in enumerate(group.bars)
+    )
+
+
+def _bar(plot: Plot, bar: Bar, *, left: float, width: float, digits: int) -> Markup:
+    middle = left + width / 2
+    low, high = place(plot.y(bar.low)), place(plot.y(bar.high))
+    end = place(middle - 4)
+    whisker = f"M{place(middle)} {low}V{high}M{end} {low}h8M{end} {high}h8"
+    return Markup(
+        '<rect class="column column-{}" x="{}" y="{}" width="{}" height="{}" rx="2"/>'
+        '<path class="whisker-ground" d="{}"/><path class="whisker" d="{}"/>'
+        '<text class="column-value" x="{}" y="{}" text-anchor="middle">{}</text>'
+    ).format(
+        bar.series,
+        place(left + 1),
+        place(plot.y(bar.value)),
+        place(width - 2),
+        place(max(0.0, plot.bottom - plot.y(bar.value))),
+        whisker,
+        whisker,
+        place(middle),
+        place(plot.y(bar.high) - 4),
+        f"{bar.value:.{digits}f}",
+    )
 
 
 def _label(plot: Plot, at: int, group: Group, *, size: Size) -> Markup:

@@ -60,6 +60,8 @@ COLUMNS = (
     "followers",
     "observed_on",
 )
+# Fields of the form that are folded away.
+FOLDED = frozenset({"shares", "followers", "observed_on", "title", "category"})
 
 
 class EntryForm(Form, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -152,6 +154,11 @@ class PerformancePage:
     def fault_of(self) -> dict[str, str]:
         """Give what is wrong with each field of the form."""
         return {each.column: each.reason for each in self.faults}
+
+    @property
+    def has_fault_inside(self) -> bool:
+        """Tell whether a field that is folded away is at fault."""
+        return not self.fault_of.keys().isdisjoint(FOLDED)
 
 
 @get(PAGE, include_in_schema=False)

@@ -25,7 +25,7 @@ from viral.web.dashboard.rendering import count, number
 
 Z_95 = 1.96
 PROMISED_INSIDE = 0.8
-MOST_SPOTS = 200
+MOST_SPOTS = 120
 ACCURACY_CSV = "/reflexion/accuracy.csv"
 CALIBRATION_CSV = "/reflexion/calibration.csv"
 # A guess of how many posts are still needed says nothing beyond this.
@@ -137,8 +137,8 @@ def calibration_figure(results: Sequence[ScoredResult]) -> Figure | None:
         return None
     share = fmean(each.is_inside for each in results)
     summary = (
-        f"{number(share * 100)} % of {count(len(results), 'post')} fell inside the predicted"
-        f" interval; it promises {number(PROMISED_INSIDE * 100)} %."
+        f"{number(share * 100)}\N{NO-BREAK SPACE}% of {count(len(results), 'post')} fell inside the predicted"
+        f" interval; it promises {number(PROMISED_INSIDE * 100)}\N{NO-BREAK SPACE}%."
     )
     groups = [
         Group(
@@ -150,15 +150,16 @@ def calibration_figure(results: Sequence[ScoredResult]) -> Figure | None:
     ]
     return Figure(
         title="Do predicted intervals hold?",
-        caption=f"{summary} By predicted score; whiskers are 95 % intervals.",
+        caption=f"{summary} By predicted score; whiskers are 95\N{NO-BREAK SPACE}% intervals.",
         charts=tuple(
             bar_chart(
                 groups,
                 size=size,
                 summary=summary,
                 unit="% inside",
+                digits=0,
                 highest=100.0,
-                reference=(PROMISED_INSIDE * 100, "promised: 80 %"),
+                reference=(PROMISED_INSIDE * 100, "promised: 80\N{NO-BREAK SPACE}%"),
             )
             for size in (DESKTOP, PHONE)
         ),
@@ -197,7 +198,7 @@ def _accuracy_figure(errors: Sequence[Errors]) -> Figure:
     ]
     return Figure(
         title="How far do predictions miss?",
-        caption="Mean miss in points of 100; lower is better. Whiskers are 95 % intervals."
+        caption="Mean miss in points of 100; lower is better. Whiskers are 95\N{NO-BREAK SPACE}% intervals."
         f" Without learning every post would be predicted at {number(START_SCORE)}.",
         charts=tuple(
             bar_chart(groups, size=size, summary=summary, unit="points")
@@ -234,7 +235,7 @@ def _spot_reading(each: ScoredResult) -> Reading:
 
 
 def _band_reading(each: Calibration) -> Reading:
-    inside = f"{number(each.inside * 100)} %"
+    inside = f"{number(each.inside * 100)}\N{NO-BREAK SPACE}%"
     band = f"{each.low}\N{EN DASH}{each.high}"
     predicted, actual = number(each.predicted, 1), number(each.actual, 1)
     return Reading(
