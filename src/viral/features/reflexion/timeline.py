@@ -141,17 +141,16 @@ async def gains_of(
         .table_valued("moment", "platform", "place", name="run")
         .render_derived()
     )
-    following = (
-        select(func.min(ScoringAdjustment.after_no))
+    until = (
+        select(func.min(ScoringAdjustment.after_no).label("place"))
         .where(
             ScoringAdjustment.platform == run.c.platform,
             ScoringAdjustment.applied_at > run.c.moment,
             ScoringAdjustment.insight_id.is_(None),
             ScoringAdjustment.after_no > run.c.place,
         )
-        .scalar_subquery()
+        .lateral("until")
     )
-    until = select(following.label("place")).lateral("until")
     lead = PerformanceFeedback.former_error - PerformanceFeedback.champion_error
     rows = await session.execute(
         select(run.c.moment, run.c.platform, func.count(), func.avg(lead))
