@@ -44,9 +44,10 @@ async def test_one_result_of_a_concept_is_added_by_form(studio: Learned) -> None
     ((concept, title, category),) = await studio.ask(
         "SELECT id, title, category FROM concepts WHERE origin = 'generated' LIMIT 1"
     )
-    assert f'<option value="{concept}" selected>' in (
-        await studio.alices.get(f"/performance?concept={concept}")
-    ).text
+    assert (
+        f'<option value="{concept}" selected>'
+        in (await studio.alices.get(f"/performance?concept={concept}")).text
+    )
 
     answer = await studio.alices.submit(
         "/performance/results",

@@ -20,6 +20,7 @@ from web.learned import Learned, learned_studio
 from web.routes import SOME_ID
 from web.test_home import words
 
+
 @pytest.fixture(scope="module")
 async def studio(
     cluster: Cluster, module_database: str, short_folder: Path
@@ -28,7 +29,9 @@ async def studio(
         yield learned
 
 
-async def add_changes(studio: Learned, count: int, *, hours: int, insight: UUID | None = None) -> None:
+async def add_changes(
+    studio: Learned, count: int, *, hours: int, insight: UUID | None = None
+) -> None:
     """Add adjustments of one moment, each of an effect that no other one changes."""
     await studio.ask(
         "INSERT INTO scoring_adjustments (tenant_id, id, critique_id, platform, goal,"
@@ -51,9 +54,10 @@ async def add_insight(studio: Learned, status: str = "confirmed") -> UUID:
         "INSERT INTO reflexion_insights (tenant_id, id, category, platform, pattern_key, pattern,"
         " evidence_count, impact, effect_size, low, high, status, recommendation, kind, born_no,"
         " confidence, critic, confirmed_at, gain, sign, z)"
-        " VALUES ($1, $2, 'all', 'tiktok', 'tag=' || gen_random_uuid(), 'TikTok: with the tag of a test', 31,"
-        " 'positive', 6.5, 4.1, 8.9, $3, 'Do more of it.', 'hypothesis', 3, 'high', 'claude', now(),"
-        " 1.75, 1, 4.2)",
+        " VALUES ($1, $2, 'all', 'tiktok', 'tag=' || gen_random_uuid(),"
+        " 'TikTok: with the tag of a test', 31,"
+        " 'positive', 6.5, 4.1, 8.9, $3, 'Do more of it.', 'hypothesis', 3, 'high', 'claude',"
+        " now(), 1.75, 1, 4.2)",
         studio.alice.id,
         insight,
         status,
@@ -159,7 +163,7 @@ async def test_a_studio_without_results_is_told_what_is_missing(studio: Learned)
     assert "No changes yet." in said
     assert 'class="chain"' not in page.text
     assert 'role="img"' not in page.text
-    for title, in await studio.ask("SELECT title FROM concepts"):
+    for (title,) in await studio.ask("SELECT title FROM concepts"):
         assert str(title) not in html.unescape(page.text)
     for name in ("accuracy", "calibration"):
         download = await studio.bobs.get(f"/reflexion/{name}.csv")
@@ -223,18 +227,20 @@ async def test_what_others_have_is_like_nothing(studio: Learned) -> None:
         assert "Code not_found" in said[0]
 
 
-async def test_versions_are_shown_to_operators_and_undone_by_them_alone(studio: Learned) -> None:
+async def test_versions_are_shown_to_operators_and_undone_by_them_alone(
+    studio: Learned,
+) -> None:
     await studio.ask(
         "INSERT INTO model_versions (id, kind, platform, version, document) SELECT gen_random_uuid(),"
         " 'effects', 'instagram', 1, '{\"changes\": [], \"parent\": 0, \"after_no\": 0}'"
     )
     assert "What all tenants share" not in words(await studio.bobs.get("/reflexion"))
-    refused = await studio.bobs.submit("/reflexion/versions/instagram/1/undo")
+    refused = await studio.bobs.submit("/reflexion/versions/instagram/undo", {"version": "1"})
     assert refused.status_code == 403
     await make_operator(studio.system, studio.alice)
     assert "Undo version 1 of Instagram?" in words(await studio.alices.get("/reflexion"))
 
-    await studio.alices.submit("/reflexion/versions/instagram/1/undo")
+    await studio.alices.submit("/reflexion/versions/instagram/undo", {"version": "1"})
 
     said = words(await studio.alices.get("/reflexion"))
     assert "Instagram: version 1 is undone for all tenants." in said
@@ -248,7 +254,7 @@ async def test_forms_without_our_token_are_refused(studio: Learned) -> None:
     for path in (
         f"/reflexion/adjustments/{SOME_ID}/undo-run",
         f"/reflexion/insights/{SOME_ID}/undo",
-        "/reflexion/versions/tiktok/1/undo",
+        "/reflexion/versions/tiktok/undo",
         "/reflexion/runs",
     ):
         answer = await studio.alices.submit(path, token="")

@@ -37,10 +37,10 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Bars that stand together over a label; `note` says how many posts are behind them."""
+    """Bars that stand together over a label, and how many posts are behind them."""
 
     label: str
-    note: str
+    posts: int
     bars: tuple[Bar, ...]
 
 
@@ -161,18 +161,31 @@ def _bar(plot: Plot, bar: Bar, *, left: float, width: float, digits: int) -> Mar
 
 
 def _label(plot: Plot, at: int, group: Group, *, size: Size) -> Markup:
-    middle = place(plot.x(at + 0.5))
+    """Write label and number of posts below the bars; the number alone where there is no room."""
+    room = (plot.right - plot.left) / plot.x_high
+    posts = f"{group.posts:,} {'post' if group.posts == 1 else 'posts'}"
+    if _width(posts, size) > room:
+        posts = f"{group.posts:,}"
     return Markup(
         '<text class="column-label" x="{}" y="{}" text-anchor="middle">{}</text>'
         '<text x="{}" y="{}" text-anchor="middle">{}</text>'
     ).format(
-        middle,
+        _middle(plot, at, group.label, size),
         place(plot.bottom + size.font * LINE),
         group.label,
-        middle,
+        _middle(plot, at, posts, size),
         place(plot.bottom + size.font * LINE * 2),
-        group.note,
+        posts,
     )
+
+
+def _middle(plot: Plot, at: int, text: str, size: Size) -> str:
+    half = _width(text, size) / 2
+    return place(min(max(plot.x(at + 0.5), half), size.width - half))
+
+
+def _width(text: str, size: Size) -> float:
+    return len(text) * size.font * ADVANCE
 
 
 def _reference(plot: Plot, reference: tuple[float, str] | None, *, size: Size) -> Markup:

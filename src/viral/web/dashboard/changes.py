@@ -28,6 +28,12 @@ PAGE = "/reflexion"
 _FROM_NOW = "Concepts that you generate from now on are scored with it."
 
 
+class VersionForm(Form, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The version of what all tenants share that is to go, with those that build on it."""
+
+    version: int
+
+
 class Gap(msgspec.Struct, frozen=True):
     """The parts of a stored performance gap that a page shows."""
 
@@ -102,7 +108,7 @@ async def undo_tested_insight(
 
 
 @post(
-    "/reflexion/versions/{platform:str}/{version:int}/undo",
+    "/reflexion/versions/{platform:str}/undo",
     guards=[operators_only],
     opt={"page": PAGE},
     include_in_schema=False,
@@ -111,14 +117,15 @@ async def undo_shared_version(
     request: WebRequest,
     runtime: Wired,
     platform: FromPath[str],
-    version: FromPath[int],
-    data: URLEncodedBody[Form],  # noqa: ARG001 - its shape is checked
+    data: URLEncodedBody[VersionForm],
 ) -> Redirect:
     """Serve all tenants what was served before a version of the shared effects."""
     known = platform_of(platform)
     async with runtime.system.session_without_tenant() as session:
         await hold_learning(session, known)
-        undone = await undo_version(session, known, version, now=runtime.clock(), reason=BY_HAND)
+        undone = await undo_version(
+            session, known, data.version, now=runtime.clock(), reason=BY_HAND
+        )
     named = " and ".join(str(each) for each in undone)
     said = f"{platform_name(known)}: version {named} is undone for all tenants. {_FROM_NOW}"
     return send_back(request, Flash("success", said))

@@ -137,13 +137,13 @@ def calibration_figure(results: Sequence[ScoredResult]) -> Figure | None:
         return None
     share = fmean(each.is_inside for each in results)
     summary = (
-        f"{number(share * 100)}\N{NO-BREAK SPACE}% of {count(len(results), 'post')} fell inside the predicted"
-        f" interval; it promises {number(PROMISED_INSIDE * 100)}\N{NO-BREAK SPACE}%."
+        f"{number(share * 100)}\N{NO-BREAK SPACE}% of {count(len(results), 'post')} fell inside the"
+        f" predicted interval; it promises {number(PROMISED_INSIDE * 100)}\N{NO-BREAK SPACE}%."
     )
     groups = [
         Group(
             f"{each.low}\N{EN DASH}{each.high}",
-            count(each.results, "post"),
+            each.results,
             (Bar(1, each.inside * 100, *(end * 100 for end in _share_interval(each))),),
         )
         for each in bands
@@ -177,8 +177,8 @@ def _accuracy_figure(errors: Sequence[Errors]) -> Figure:
     )
     groups = [
         Group(
-            each.name,
-            count(each.posts, "post"),
+            each.name.removesuffix(" posts"),
+            each.posts,
             (
                 Bar(
                     2,
@@ -198,7 +198,8 @@ def _accuracy_figure(errors: Sequence[Errors]) -> Figure:
     ]
     return Figure(
         title="How far do predictions miss?",
-        caption="Mean miss in points of 100; lower is better. Whiskers are 95\N{NO-BREAK SPACE}% intervals."
+        caption="Mean miss in points of 100; lower is better."
+        " Whiskers are 95\N{NO-BREAK SPACE}% intervals."
         f" Without learning every post would be predicted at {number(START_SCORE)}.",
         charts=tuple(
             bar_chart(groups, size=size, summary=summary, unit="points")
