@@ -187,7 +187,9 @@ async def test_filters_that_match_nothing_say_so(studio: Learned) -> None:
 
 
 async def test_the_data_of_the_charts_is_complete_and_harmless(studio: Learned) -> None:
-    rows = HEAD + f"calc1\ttiktok\t{day(9)}\t1000\t90\t=1+1\n"
+    rows = "id,platform,published_at,views,category,observed_on\n"
+    # Two readings of one post.
+    rows += f"calc1,tiktok,{day(9)},1000,=1+1,{day(5)}\ncalc1,tiktok,{day(9)},1000,=1+1,{day(1)}\n"
     await studio.alices.submit("/performance/rows", {"rows": rows, "step": "store"})
 
     answer = await studio.alices.get("/performance/weeks.csv?weeks=26")

@@ -231,8 +231,9 @@ async def test_versions_are_shown_to_operators_and_undone_by_them_alone(
     studio: Learned,
 ) -> None:
     await studio.ask(
-        "INSERT INTO model_versions (id, kind, platform, version, document) SELECT gen_random_uuid(),"
-        " 'effects', 'instagram', 1, '{\"changes\": [], \"parent\": 0, \"after_no\": 0}'"
+        "INSERT INTO model_versions (id, kind, platform, version, document)"
+        " SELECT gen_random_uuid(), 'effects', 'instagram', 1,"
+        ' \'{"changes": [], "parent": 0, "after_no": 0}\''
     )
     assert "What all tenants share" not in words(await studio.bobs.get("/reflexion"))
     refused = await studio.bobs.submit("/reflexion/versions/instagram/undo", {"version": "1"})

@@ -23,6 +23,8 @@ from viral.web.dashboard.charts import (
 
 _HIGHEST_SCORE: Final = 100.0
 _WIDEST_BAR: Final = 44.0
+# Digits are narrower than letters.
+_NARROW_ADVANCE: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ def bar_chart(
     parts = [
         grid(plot, steps, size=size, unit=unit),
         *(_bars(plot, at, group, digits=digits) for at, group in enumerate(groups)),
-        *(_label(plot, at, group, size=size) for at, group in enumerate(groups)),
+        *_labels(plot, groups, size=size),
         _reference(plot, reference, size=size),
         crosshair(plot, [at + 0.5 for at in range(len(groups))]),
     ]
@@ -160,23 +162,26 @@ def _bar(plot: Plot, bar: Bar, *, left: float, width: float, digits: int) -> Mar
     )
 
 
-def _label(plot: Plot, at: int, group: Group, *, size: Size) -> Markup:
-    """Write label and number of posts below the bars; the number alone where there is no room."""
+def _labels(plot: Plot, groups: Sequence[Group], *, size: Size) -> list[Markup]:
+    """Write label and number of posts below the bars; numbers alone where there is no room."""
     room = (plot.right - plot.left) / plot.x_high
-    posts = f"{group.posts:,} {'post' if group.posts == 1 else 'posts'}"
-    if _width(posts, size) > room:
-        posts = f"{group.posts:,}"
-    return Markup(
-        '<text class="column-label" x="{}" y="{}" text-anchor="middle">{}</text>'
-        '<text x="{}" y="{}" text-anchor="middle">{}</text>'
-    ).format(
-        _middle(plot, at, group.label, size),
-        place(plot.bottom + size.font * LINE),
-        group.label,
-        _middle(plot, at, posts, size),
-        place(plot.bottom + size.font * LINE * 2),
-        posts,
-    )
+    posts = [f"{each.posts:,} {'post' if each.posts == 1 else 'posts'}" for each in groups]
+    if max(len(each) for each in posts) * size.font * _NARROW_ADVANCE > room:
+        posts = [f"{each.posts:,}" for each in groups]
+    return [
+        Markup(
+            '<text class="column-label" x="{}" y="{}" text-anchor="middle">{}</text>'
+            '<text x="{}" y="{}" text-anchor="middle">{}</text>'
+        ).format(
+            _middle(plot, at, group.label, size),
+            place(plot.bottom + size.font * LINE),
+            group.label,
+            _middle(plot, at, said, size),
+            place(plot.bottom + size.font * LINE * 2),
+            said,
+        )
+        for at, (group, said) in enumerate(zip(groups, posts, strict=True))
+    ]
 
 
 def _middle(plot: Plot, at: int, text: str, size: Size) -> str:
