@@ -27,7 +27,6 @@ from viral.web.api import (
     experiments,
     jobs,
     members,
-    performance,
     reflexion,
     sessions,
     tenants,
@@ -37,6 +36,7 @@ from viral.web.api import (
 from viral.web.api import concepts as concepts_api
 from viral.web.api import invitations as invitations_api
 from viral.web.api import keys as keys_api
+from viral.web.api import performance as performance_api
 from viral.web.dashboard import (
     account,
     activity,
@@ -49,10 +49,12 @@ from viral.web.dashboard import (
     metrics,
     palette,
     people,
+    performance,
     switcher,
     trend_sources,
 )
 from viral.web.dashboard import jobs as job_pages
+from viral.web.dashboard import reflexion as reflexion_page
 from viral.web.dashboard import trends as trend_pages
 from viral.web.dependencies import DEPENDENCIES
 from viral.web.door import OPEN, Door, finish_answer
@@ -85,10 +87,20 @@ PAGES = (
     trend_sources.fetch_now,
     trend_sources.import_file,
     concepts.generate,
+    performance.show_performance,
+    performance.take_rows,
+    performance.add_result,
+    performance.weeks_csv,
     learning.import_file,
+    reflexion_page.show_reflexion,
+    reflexion_page.accuracy_csv,
+    reflexion_page.calibration_csv,
     learning.learn,
     learning.learning_csv,
     changes.undo,
+    changes.undo_whole_run,
+    changes.undo_tested_insight,
+    changes.undo_shared_version,
     job_pages.show_jobs,
     job_pages.show_job,
     job_pages.retry_job,
@@ -138,8 +150,8 @@ API = (
     experiments.start,
     experiments.get_experiment,
     experiments.stop,
-    performance.add_results,
-    performance.add_file,
+    performance_api.add_results,
+    performance_api.add_file,
     reflexion.get_status,
     reflexion.start_run,
     reflexion.get_adjustments,

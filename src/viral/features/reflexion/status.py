@@ -53,10 +53,12 @@ class Accuracy:
 
 
 async def scored_results(session: AsyncSession, *, most: int | None = None) -> list[ScoredResult]:
-    """List the tenant's predicted results by publication: all, or the newest, numbered from 1.
+    """List the tenant's predicted results by publication: all, or the newest.
 
-    Without learning every score would be the start of the scale: that is the comparison.
+    Without learning every score would be the start of the scale: that is the comparison. What is
+    listed is numbered from 1.
     """
+    order = PerformanceFeedback.published_at, PerformanceFeedback.id
     rows = await session.execute(
         select(
             PerformanceFeedback.platform,
@@ -68,7 +70,7 @@ async def scored_results(session: AsyncSession, *, most: int | None = None) -> l
         )
         .join(Prediction, was_served())
         .where(PerformanceFeedback.applied_no.is_not(None))
-        .order_by(PerformanceFeedback.published_at.desc(), PerformanceFeedback.id.desc())
+        .order_by(*(each.desc() for each in order))
         .limit(most)
     )
     return [
