@@ -15,8 +15,10 @@ from sqlalchemy import (
     Integer,
     Text,
     Uuid,
+    and_,
     bindparam,
     column,
+    exists,
     func,
     select,
 )
@@ -25,14 +27,19 @@ from sqlalchemy.orm import selectinload
 
 from viral.errors import BadInput
 from viral.features.generations.concepts import find_concept
-from viral.schema.content import Concept
+from viral.features.generations.timing import LATEST
+from viral.schema.content import Concept, ConceptVariant, Prediction
+from viral.schema.results import PerformanceFeedback
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Sequence
+    from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
     from datetime import datetime
     from uuid import UUID
 
+    from sqlalchemy import ColumnElement, TableValuedAlias
     from sqlalchemy.ext.asyncio import AsyncSession
+
+    from viral.schema.vocabulary import Platform
 
 # As many as the function gives at once.
 MOST_A_PAGE = 200
@@ -44,11 +51,16 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 @dataclass(frozen=True, slots=True)
 class ConceptFilter:
-    """Which concepts: all words in title, hook, caption or script; of a category; favourites."""
+    """Which concepts: all words in title, hook, caption or script; of a category; favourites.
+
+    With a prediction for a platform; with results, or without any yet.
+    """
 
     search: str = ""
     category: str | None = None
     only_favorites: bool = False
+    platform: Platform | None = None
+    has_result: bool | None = None
 
 
 async def search_concepts(
@@ -59,6 +71,21 @@ async def search_concepts(
     before: tuple[datetime, UUID] | None = None,
 ) -> list[Concept]:
     """List a page of generated concepts, newest first; `before` is where the last page ended."""
+    query = (
+        select(Concept)
+        .options(selectinload(Concept.predictions))
+        .order_by(Concept.created_at.desc(), Concept.id.desc())
+    )
+    if wanted.platform is None and wanted.has_result is None:
+        found = _found(wanted, limit=limit, before=before)
+        return list(await session.scalars(query.join(found, found.c.id == Concept.id)))
+    kept = await _sift(session, wanted, limit=limit, before=before)
+    return list(await session.scalars(query.where(Concept.id.in_(kept)))) if kept else []
+
+
+def _found(
+    wanted: ConceptFilter, *, limit: int, before: tuple[datetime, UUID] | None
+) -> TableValuedAlias:
     before_at, before_id = before or (None, None)
     values: tuple[BindParameter[Any], ...] = (
         bindparam("patterns", _patterns(wanted.search), ARRAY(Text)),
@@ -68,14 +95,76 @@ async def search_concepts(
         bindparam("before_id", before_id, Uuid),
         bindparam("most", min(limit, MOST_A_PAGE), Integer),
     )
-    found = func.viral.search_concepts(*values).table_valued(column("id", Uuid), name="found")
-    query = (
-        select(Concept)
-        .join(found, found.c.id == Concept.id)
-        .options(selectinload(Concept.predictions))
-        .order_by(Concept.created_at.desc(), Concept.id.desc())
+    columns = column("id", Uuid), column("created_at", DateTime(timezone=True))
+    return func.viral.search_concepts(*values).table_valued(*columns, name="found")
+
+
+async def _sift(
+    session: AsyncSession,
+    wanted: ConceptFilter,
+    *,
+    limit: int,
+    before: tuple[datetime, UUID] | None,
+) -> list[UUID]:
+    """Go through what is found, a page at a time: the function asks no other table."""
+    kept: list[UUID] = []
+    is_more = True
+    while is_more and len(kept) < limit:
+        found = _found(wanted, limit=MOST_A_PAGE, before=before)
+        newest = found.c.created_at.desc(), found.c.id.desc()
+        rows = await session.execute(
+            select(found.c.id, found.c.created_at, and_(*_fits(wanted, found.c.id))).order_by(
+                *newest
+            )
+        )
+        page = rows.tuples().all()
+        kept += [concept_id for concept_id, _, fits in page if fits]
+        is_more = len(page) == MOST_A_PAGE
+        if is_more:
+            before = page[-1][1], page[-1][0]
+    return kept[:limit]
+
+
+def _fits(wanted: ConceptFilter, concept_id: ColumnElement[UUID]) -> Iterator[ColumnElement[bool]]:
+    if wanted.platform is not None:
+        yield exists().where(
+            Prediction.concept_id == concept_id, Prediction.platform == wanted.platform
+        )
+    if wanted.has_result is not None:
+        measured = exists().where(PerformanceFeedback.concept_id == concept_id)
+        yield measured if wanted.has_result else ~measured
+
+
+async def posts_between(
+    session: AsyncSession, begin: datetime, end: datetime, *, limit: int
+) -> list[Concept]:
+    """List generated concepts whose moment to post is in a span, the first one first."""
+    return list(
+        await session.scalars(
+            select(Concept)
+            .where(
+                Concept.origin == "generated",
+                # Nothing is planned for more than a week ahead: the key finds the rows.
+                Concept.created_at >= begin - LATEST,
+                Concept.post_at >= begin,
+                Concept.post_at < end,
+            )
+            .options(selectinload(Concept.predictions))
+            .order_by(Concept.post_at, Concept.id)
+            .limit(limit)
+        )
     )
-    return list(await session.scalars(query))
+
+
+async def variants_of(session: AsyncSession, concept_id: UUID) -> list[ConceptVariant]:
+    """List a concept's other titles, hooks and captions, by their label."""
+    return list(
+        await session.scalars(
+            select(ConceptVariant)
+            .where(ConceptVariant.concept_id == concept_id)
+            .order_by(ConceptVariant.label)
+        )
+    )
 
 
 async def keep_concept(session: AsyncSession, concept_id: UUID, *, is_favorite: bool) -> Concept:
