@@ -117,7 +117,7 @@ async def _sift(
                 *newest
             )
         )
-        page = rows.tuples().all()
+        page = rows.all()
         kept += [concept_id for concept_id, _, fits in page if fits]
         is_more = len(page) == MOST_A_PAGE
         if is_more:

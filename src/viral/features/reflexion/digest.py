@@ -36,7 +36,7 @@ async def digest_since(session: AsyncSession, since: datetime) -> Digest:
         .order_by(size.desc(), ScoringAdjustment.id)
         .limit(CHANGES_NAMED)
     )
-    found = rows.tuples().all()
+    found = rows.all()
     insights = await session.scalars(
         select(ReflexionInsight)
         .where(

@@ -85,7 +85,7 @@ async def scored_results(session: AsyncSession, *, last: int | None = None) -> l
             error_without_learning=abs(START_SCORE - outcome),
         )
         for number, (platform, observed_on, predicted, low, high, outcome) in enumerate(
-            reversed(rows.tuples().all()), start=1
+            reversed(rows.all()), start=1
         )
     ]
 

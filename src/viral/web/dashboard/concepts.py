@@ -29,7 +29,7 @@ Outcomes = Mapping[tuple[UUID, str], tuple[float, datetime]]
 CATEGORY_CHOICES: Final = tuple(Choice(each, sentence(each)) for each in CATEGORIES)
 PLATFORM_CHOICES: Final = tuple(Choice(each, platform_name(each)) for each in PLATFORMS)
 # Pages with hearts: where somebody is sent back to, and nowhere else.
-_PAGES = re.compile(r"/(generate|concepts(/compare|/[0-9a-f-]{36})?)?")
+_PAGES = re.compile(r"/(|generate|concepts(/compare|/[0-9a-f-]{36})?)?")
 
 
 class FavoriteForm(Form, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -42,6 +42,8 @@ PAGE = "/generate"
 USUAL_COUNT = 5
 # An order that a worker could have begun by now tells that none has.
 TAKEN_WITHIN = timedelta(seconds=15)
+# So long after its end an order's cards come one by one.
+FRESH_FOR = timedelta(seconds=10)
 TRENDS_OFFERED = 20
 LONGEST_SEED = 9
 _JOBS_LOOKED_AT = 20
@@ -91,6 +93,7 @@ class OrderShown:
     written: int
     candidates: int
     is_untaken: bool = False
+    is_fresh: bool = False
     failure: str = ""
     note: str = ""
     again_url: str = PAGE
@@ -147,12 +150,16 @@ async def show_generate(
     now = runtime.clock()
     tenant = await own_tenant(session)
     quota = _quota(tenant, now=now)
+    shown_order = None if order is None else await _order_page(session, order, now=now)
+    wanted = Wanted(count, category, platform)
+    if shown_order is not None:
+        wanted = Wanted(shown_order.count, shown_order.category, shown_order.platform)
     shown = GeneratePage(
         quota=quota,
-        wanted=Wanted(min(count, quota.most_at_once), category, platform),
+        wanted=replace(wanted, count=min(wanted.count, quota.most_at_once)),
         trend=None if trend is None else await _trend(session, trend),
         trends=await _trends(session),
-        order=None if order is None else await _order_page(session, order, now=now),
+        order=shown_order,
         others=await _others(session, order, now=now),
     )
     page = await page_of(request, identity, session, tenant, now=now)
@@ -222,7 +229,7 @@ def _seed_of(text: str) -> int | None:
 def _writer_banner(runtime: Runtime) -> tuple[str, ...]:
     if runtime.writer.name != runtime.offline_writer.name:
         return ()
-    return ("The built-in writer is used, as no key of Claude's is set: `ANTHROPIC_API_KEY`.",)
+    return ("The built-in writer is used. Claude writes once `ANTHROPIC_API_KEY` is set.",)
 
 
 def _quota(tenant: Tenant, *, now: datetime) -> Quota:
@@ -272,6 +279,7 @@ def _order(order: Order, *, now: datetime) -> OrderShown:
         made_at=job.created_at,
         written=order.written,
         candidates=order.candidates,
+        is_fresh=job.completed_at is not None and now - job.completed_at < FRESH_FOR,
         is_untaken=job.status == "pending" and now - job.scheduled_for > TAKEN_WITHIN,
         # What is before the colon is the error's code.
         failure=(job.error_message or "").partition(": ")[2],
