@@ -15,7 +15,6 @@ from studio import add_trends, execute, generate
 
 from viral.database.engine import Database
 from viral.errors import BadInput, NotFound
-from viral.features.generations import history
 from viral.features.generations.history import (
     ConceptFilter,
     all_concepts,
@@ -51,25 +50,21 @@ async def title_all(admin: AsyncConnection, *titles: str) -> None:
     )
 
 
-async def test_what_the_function_does_not_know_is_sifted_page_by_page(
-    app: Database,
-    studio: TestTenant,
-    session: AsyncSession,
-    monkeypatch: pytest.MonkeyPatch,
+async def test_platforms_and_results_are_asked_for_together_with_words(
+    app: Database, studio: TestTenant, session: AsyncSession
 ) -> None:
     for platform in ("tiktok", "youtube", "tiktok"):
         await generate(app, studio.id, 2, platform=platform)
-    monkeypatch.setattr(history, "MOST_A_PAGE", 2)
     wanted = ConceptFilter(platform="tiktok", has_result=False)
-    newest = [each.id for each in await search_concepts(session, ALL, limit=2)]
 
     first = await search_concepts(session, wanted, limit=3)
     place = first[-1].created_at, first[-1].id
     second = await search_concepts(session, wanted, limit=3, before=place)
 
-    assert [each.id for each in first[:2]] == newest
     assert [len(first), len(second)] == [3, 1]
     assert {each.platform for one in first + second for each in one.predictions} == {"tiktok"}
+    word = ConceptFilter(first[0].title.split()[0], platform="youtube")
+    assert first[0] not in await search_concepts(session, word, limit=9)
     assert await search_concepts(session, ConceptFilter(has_result=True), limit=3) == []
 
 

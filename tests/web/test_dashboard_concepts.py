@@ -129,9 +129,7 @@ async def test_each_step_of_an_order_is_said(
     await ground.change("DELETE FROM job_queue WHERE tenant_id = :tenant", tenant=carol.id)
 
 
-async def test_an_order_is_canceled_by_its_button(
-    carols: Browser, carol: TestTenant, ground: Ground
-) -> None:
+async def test_an_order_is_canceled_by_its_button(carols: Browser) -> None:
     address = await order(carols, count="4", category="food")
     job_id = address.partition("=")[2]
     assert f'action="/generations/{job_id}/cancel"' in (await carols.get(address)).text

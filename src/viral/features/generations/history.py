@@ -6,21 +6,17 @@ import csv
 import io
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy import (
-    BindParameter,
-    Boolean,
-    DateTime,
-    Integer,
     Text,
-    Uuid,
-    and_,
+    all_,
     bindparam,
-    column,
+    cast,
     exists,
     func,
     select,
+    tuple_,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import selectinload
@@ -36,7 +32,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    from sqlalchemy import ColumnElement, TableValuedAlias
+    from sqlalchemy import ColumnElement
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from viral.schema.vocabulary import Platform
@@ -73,66 +69,33 @@ async def search_concepts(
     """List a page of generated concepts, newest first; `before` is where the last page ended."""
     query = (
         select(Concept)
+        .where(Concept.origin == "generated", *_conditions(wanted))
         .options(selectinload(Concept.predictions))
         .order_by(Concept.created_at.desc(), Concept.id.desc())
+        .limit(min(limit, MOST_A_PAGE))
     )
-    if wanted.platform is None and wanted.has_result is None:
-        found = _found(wanted, limit=limit, before=before)
-        return list(await session.scalars(query.join(found, found.c.id == Concept.id)))
-    kept = await _sift(session, wanted, limit=limit, before=before)
-    return list(await session.scalars(query.where(Concept.id.in_(kept)))) if kept else []
+    if before is not None:
+        query = query.where(tuple_(Concept.created_at, Concept.id) < before)
+    return list(await session.scalars(query))
 
 
-def _found(
-    wanted: ConceptFilter, *, limit: int, before: tuple[datetime, UUID] | None
-) -> TableValuedAlias:
-    before_at, before_id = before or (None, None)
-    values: tuple[BindParameter[Any], ...] = (
-        bindparam("patterns", _patterns(wanted.search), ARRAY(Text)),
-        bindparam("category", wanted.category, Text),
-        bindparam("favorites", wanted.only_favorites, Boolean),
-        bindparam("before_at", before_at, DateTime(timezone=True)),
-        bindparam("before_id", before_id, Uuid),
-        bindparam("most", min(limit, MOST_A_PAGE), Integer),
-    )
-    columns = column("id", Uuid), column("created_at", DateTime(timezone=True))
-    return func.viral.search_concepts(*values).table_valued(*columns, name="found")
-
-
-async def _sift(
-    session: AsyncSession,
-    wanted: ConceptFilter,
-    *,
-    limit: int,
-    before: tuple[datetime, UUID] | None,
-) -> list[UUID]:
-    """Go through what is found, a page at a time: the function asks no other table."""
-    kept: list[UUID] = []
-    is_more = True
-    while is_more and len(kept) < limit:
-        found = _found(wanted, limit=MOST_A_PAGE, before=before)
-        newest = found.c.created_at.desc(), found.c.id.desc()
-        rows = await session.execute(
-            select(found.c.id, found.c.created_at, and_(*_fits(wanted, found.c.id))).order_by(
-                *newest
-            )
-        )
-        page = rows.all()
-        kept += [concept_id for concept_id, _, fits in page if fits]
-        is_more = len(page) == MOST_A_PAGE
-        if is_more:
-            before = page[-1][1], page[-1][0]
-    return kept[:limit]
-
-
-def _fits(wanted: ConceptFilter, concept_id: ColumnElement[UUID]) -> Iterator[ColumnElement[bool]]:
+def _conditions(wanted: ConceptFilter) -> Iterator[ColumnElement[bool]]:
+    if wanted.category is not None:
+        yield Concept.category == wanted.category
+    if wanted.only_favorites:
+        yield Concept.is_favorite.is_(True)
     if wanted.platform is not None:
         yield exists().where(
-            Prediction.concept_id == concept_id, Prediction.platform == wanted.platform
+            Prediction.concept_id == Concept.id, Prediction.platform == wanted.platform
         )
     if wanted.has_result is not None:
-        measured = exists().where(PerformanceFeedback.concept_id == concept_id)
+        measured = exists().where(PerformanceFeedback.concept_id == Concept.id)
         yield measured if wanted.has_result else ~measured
+    if patterns := _patterns(wanted.search):
+        words = func.concat_ws(
+            "\n", Concept.title, Concept.hook, Concept.caption, cast(Concept.script, Text)
+        )
+        yield words.ilike(all_(bindparam("patterns", patterns, ARRAY(Text))))
 
 
 async def posts_between(

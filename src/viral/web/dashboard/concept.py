@@ -21,15 +21,20 @@ from viral.features.generations.history import variants_of
 from viral.features.generations.orders import find_generation
 from viral.features.performance.readings import latest_readings
 from viral.features.reflexion.critiques import outcome_of
-from viral.features.reflexion.why import Change, Share, Similar, Why, why_concept
+from viral.features.reflexion.why import (
+    Change,
+    Share,
+    Similar,
+    Why,
+    explained,
+    why_concept,
+)
 from viral.features.tenants import own_tenant
-from viral.schema.content import Concept, ConceptVariant, Generation
+from viral.schema.content import Concept, ConceptVariant, Generation, Prediction
 from viral.schema.results import PerformanceFeedback
 from viral.web.dashboard.charts import balanced, contribution_bars
-from viral.web.dashboard.concepts import concept_card
 from viral.web.dashboard.rendering import render
 from viral.web.dashboard.switcher import page_of, send_page
-from viral.web.dashboard.views import ConceptCard
 from viral.web.dependencies import Person, Transaction, Wired
 from viral.web.requests import WebRequest
 
@@ -91,7 +96,6 @@ class VariantRow:
 class ConceptPage:
     """A concept with all that is known of it; `script_lines` are of scripts of another make."""
 
-    card: ConceptCard | None
     concept: Concept
     scenes: tuple[Scene, ...]
     script_lines: tuple[str, ...]
@@ -99,7 +103,7 @@ class ConceptPage:
     post_reason: str
     topic: str
     writer: str
-    forecasts: tuple[WhyShown, ...]
+    forecasts: tuple[Prediction, ...]
     shown: WhyShown | None
     readings: tuple[ReadingRow, ...]
     variants: tuple[VariantRow, ...]
@@ -118,26 +122,27 @@ async def show_concept(
     concept = await find_concept(session, concept_id)
     # Similar posts are loaded in part, and with them the same concept where it has results.
     session.expunge_all()
-    _, whys = await why_concept(session, concept_id, hashed=runtime.hashed)
-    shown = await _concept_page(session, concept, whys, platform)
+    foretold = sorted(explained(concept), key=lambda each: -each.score)
+    asked = next((each for each in foretold if each.platform == platform), None)
+    why = None
+    if foretold:
+        best = (asked or foretold[0]).platform
+        _, [why] = await why_concept(session, concept_id, hashed=runtime.hashed, platform=best)
+    shown = await _concept_page(session, concept, foretold, why)
     tenant = await own_tenant(session)
     page = await page_of(request, identity, session, tenant, now=runtime.clock())
     return send_page(request, render("concept.html", page=page, shown=shown))
 
 
 async def _concept_page(
-    session: AsyncSession, concept: Concept, whys: Sequence[Why], platform: str
+    session: AsyncSession, concept: Concept, foretold: Sequence[Prediction], why: Why | None
 ) -> ConceptPage:
     readings = await latest_readings(session, concept.id)
     variants = await variants_of(session, concept.id)
     generation = await find_generation(session, concept)
-    forecasts = [_why(each) for each in whys]
-    best = max(forecasts, key=lambda each: each.score, default=None)
-    asked = next((each for each in forecasts if each.platform == platform), best)
     scenes, lines = _script(concept.script)
     works, posting = split_reasons_of_post(concept.why_it_works)
     return ConceptPage(
-        card=concept_card(concept, {}, asked.platform) if asked else None,
         concept=concept,
         scenes=scenes,
         script_lines=lines,
@@ -145,9 +150,9 @@ async def _concept_page(
         post_reason=posting,
         topic=topic_of(concept.trend),
         writer=_writer(generation),
-        forecasts=tuple(sorted(forecasts, key=lambda each: -each.score)),
-        shown=asked,
-        readings=tuple(_reading(each, whys) for each in readings),
+        forecasts=tuple(foretold),
+        shown=None if why is None else _why(why),
+        readings=tuple(_reading(each, foretold) for each in readings),
         variants=tuple(_variant(each) for each in variants),
     )
 
@@ -204,8 +209,8 @@ def _writer(generation: Generation | None) -> str:
     return "The built-in writer" if kind == _BUILT_IN else f"{kind.capitalize()} {model}".strip()
 
 
-def _reading(row: PerformanceFeedback, whys: Sequence[Why]) -> ReadingRow:
-    foretold = next((each for each in whys if each.platform == row.platform), None)
+def _reading(row: PerformanceFeedback, predictions: Sequence[Prediction]) -> ReadingRow:
+    foretold = next((each for each in predictions if each.platform == row.platform), None)
     actual = None if row.applied_no is None else round(outcome_of(row), 1)
     verdict = ""
     if foretold is not None and actual is not None:
