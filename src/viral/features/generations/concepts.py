@@ -73,6 +73,7 @@ async def generate_concepts(
     hashed: Callable[[str], str],
     category: str | None = None,
     platform: Platform | None = None,
+    trend_id: UUID | None = None,
     user_id: UUID | None = None,
     budget: Budget | None = None,
     job_id: UUID | None = None,
@@ -81,8 +82,9 @@ async def generate_concepts(
     """Write candidates, pick some, and count these against the quota; or change nothing.
 
     The quota is taken first and given back on failure; what the writer could not deliver is
-    given back as well. No transaction is open while the writer works; `progress` is told how
-    many candidates are wanted and how many there are. The most promising concept comes first.
+    given back as well. With a trend all are about that one. No transaction is open while the
+    writer works; `progress` is told how many candidates are wanted and how many there are. The
+    most promising concept comes first.
     """
     check_count(count)
     platforms = PLATFORMS if platform is None else (platform,)
@@ -92,7 +94,13 @@ async def generate_concepts(
     async with reserved_quota(app, tenant_id, count=count, user_id=user_id) as reservation:
         async with app.tenant_session(tenant_id) as session:
             brief = await make_brief(
-                session, count=wanted, category=category, platform=platform, now=now, hashed=hashed
+                session,
+                count=wanted,
+                category=category,
+                platform=platform,
+                trend_id=trend_id,
+                now=now,
+                hashed=hashed,
             )
             author, note = await affordable_writer(session, writer, budget, now=now)
         advance = partial(progress, wanted) if progress is not None else None

@@ -21,10 +21,10 @@ from viral.features.usage.requests import ApiUse, EndpointUse, use_of_api
 from viral.features.users.api_keys import key_names
 from viral.runtime import Runtime
 from viral.web.dashboard.charts import sparkline
-from viral.web.dashboard.timelines import Figure, Line, figure
 from viral.web.dashboard.installation import Standing, standing_of
 from viral.web.dashboard.rendering import render
 from viral.web.dashboard.switcher import page_of, send_page
+from viral.web.dashboard.timelines import Figure, Line, figure
 from viral.web.dashboard.views import Choice
 from viral.web.dependencies import Person, Transaction, Wired
 from viral.web.door import operators_only

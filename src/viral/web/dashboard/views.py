@@ -124,11 +124,10 @@ class PlatformScore:
 
 @dataclass(frozen=True, slots=True)
 class Contribution:
-    """One signed share of a score, in points; learned ones name their adjustment."""
+    """One signed share of a score, in points."""
 
     label: str
     points: float
-    adjustment_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +156,7 @@ class ConceptCard:
     hashtags: tuple[str, ...]
     post_at: datetime
     result: Result | None = None
+    is_favorite: bool = False
 
     @property
     def why(self) -> tuple[Contribution, ...]:
@@ -248,35 +248,6 @@ class CritiqueRow:
     direction: Direction
     text: str
     confidence: Confidence
-
-
-@dataclass(frozen=True, slots=True)
-class HomePage:
-    """The whole loop on one page."""
-
-    quota: Quota
-    concepts_this_month: int
-    results_learned: int
-    results_pending: int
-    accuracy: Accuracy | None
-    categories: tuple[Choice, ...]
-    platforms: tuple[Choice, ...]
-    concepts: tuple[ConceptCard, ...] | Failure = ()
-    learning: LearningCurve | Failure = LearningCurve(window=20, results_needed=5)
-    adjustments: tuple[AdjustmentRow, ...] | Failure = ()
-    insights: tuple[InsightRow, ...] | Failure = ()
-    critiques: tuple[CritiqueRow, ...] | Failure = ()
-    results_columns: tuple[str, ...] = ()
-
-    @property
-    def shown_adjustments(self) -> frozenset[str]:
-        if isinstance(self.adjustments, Failure):
-            return frozenset()
-        return frozenset(each.id for each in self.adjustments)
-
-    @property
-    def is_unused(self) -> bool:
-        return not self.concepts and not self.results_learned and not self.results_pending
 
 
 @dataclass(frozen=True, slots=True)
