@@ -33,7 +33,7 @@ from viral.features.reflexion.timeline import (
     list_changes,
     runs_of,
 )
-from viral.features.reflexion.versions import SharedStanding, shared_standing
+from viral.features.reflexion.shared_guard import SharedStanding, shared_standing
 from viral.features.tenants import own_tenant
 from viral.runtime import Runtime
 from viral.schema.vocabulary import PLATFORMS, platform_of
