@@ -372,7 +372,7 @@ def tick(value: float) -> str:
 def _value(value: float) -> str:
     if abs(value) >= _THOUSANDS:
         return tick(float(f"{value:.3g}"))
-    return f"{value:,.1f}"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.1f}"
 
 
 def place(value: float) -> str:

@@ -24,6 +24,7 @@ from viral.features.reflexion.report import (
     own_guards,
     tested_insights,
 )
+from viral.features.reflexion.shared_guard import SharedStanding, shared_standing
 from viral.features.reflexion.timeline import (
     ChangeFilter,
     Kind,
@@ -33,7 +34,6 @@ from viral.features.reflexion.timeline import (
     list_changes,
     runs_of,
 )
-from viral.features.reflexion.versions import SharedStanding, shared_standing
 from viral.features.tenants import own_tenant
 from viral.runtime import Runtime
 from viral.schema.vocabulary import PLATFORMS, platform_of
@@ -194,7 +194,7 @@ async def read_page(
 ) -> ReflexionPage:
     """Read what the page shows; the number of queries does not grow with the data."""
     learned, waiting = await status.count_results(session)
-    results = await status.scored_results(session, last=MOST_RESULTS)
+    results = await status.scored_results(session, most=MOST_RESULTS)
     moments = await status.adjustment_times(session)
     changes = await list_changes(session, wanted, limit=CHANGES_SHOWN + 1, before=before)
     rest, changes = changes[CHANGES_SHOWN:], changes[:CHANGES_SHOWN]
@@ -229,7 +229,7 @@ async def read_page(
 
 
 async def _newest_results(session: AsyncSession) -> list[status.ScoredResult]:
-    return await status.scored_results(session, last=MOST_RESULTS)
+    return await status.scored_results(session, most=MOST_RESULTS)
 
 
 async def _versions(runtime: Runtime) -> tuple[SharedStanding, ...]:
