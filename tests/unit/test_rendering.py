@@ -206,7 +206,7 @@ def test_a_page_needs_nothing_that_a_strict_policy_forbids(name: str) -> None:
 
 @every_page
 def test_a_script_element_is_always_empty(name: str) -> None:
-    assert PAGES[name].count("<script") == PAGES[name].count("></script>") == 2
+    assert PAGES[name].count("<script") == PAGES[name].count("></script>") in {2, 4}
 
 
 @every_page

@@ -52,8 +52,8 @@ class Accuracy:
     inside: float
 
 
-async def scored_results(session: AsyncSession, *, last: int | None = None) -> list[ScoredResult]:
-    """List the tenant's predicted results in the order they were learnt; all, or the last of them.
+async def scored_results(session: AsyncSession, *, most: int | None = None) -> list[ScoredResult]:
+    """List the tenant's predicted results by publication: all, or the newest.
 
     Without learning every score would be the start of the scale: that is the comparison. What is
     listed is numbered from 1.
@@ -71,7 +71,7 @@ async def scored_results(session: AsyncSession, *, last: int | None = None) -> l
         .join(Prediction, was_served())
         .where(PerformanceFeedback.applied_no.is_not(None))
         .order_by(*(each.desc() for each in order))
-        .limit(last)
+        .limit(most)
     )
     return [
         ScoredResult(

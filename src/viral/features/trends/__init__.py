@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ARRAY, Text, and_, exists, func, or_, select
+from sqlalchemy import ARRAY, Text, and_, exists, func, or_, select, text
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.orm import aliased
 
@@ -47,6 +47,16 @@ _COLUMNS = (
     "is_sample",
     "observed_at",
 )
+# A scan that skips, which PostgreSQL before 18 has not: there are many trends of a source.
+_SOURCE_NAMES = text("""
+WITH RECURSIVE named (source) AS (
+  (SELECT source FROM trends ORDER BY source LIMIT 1)
+  UNION ALL
+  SELECT (SELECT t.source FROM trends AS t WHERE t.source > named.source ORDER BY t.source LIMIT 1)
+  FROM named WHERE named.source IS NOT NULL
+)
+SELECT source FROM named WHERE source IS NOT NULL
+""")
 _KEPT = ("id", "source", "external_id", "is_sample")
 
 
@@ -188,6 +198,11 @@ async def list_topics(
             break
         after = position_of(Topic(rows[-1][0], ()))
     return found[:limit]
+
+
+async def source_names(session: AsyncSession) -> list[str]:
+    """List the names of all who named a trend; each is found by one step through the key."""
+    return list(await session.scalars(_SOURCE_NAMES))
 
 
 def position_of(topic: Topic) -> Position:

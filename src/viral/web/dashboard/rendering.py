@@ -13,7 +13,7 @@ from markupsafe import Markup, escape
 
 from viral.schema.vocabulary import PLATFORM_NAMES
 from viral.web.dashboard import charts
-from viral.web.dashboard.navigation import NAVIGATION
+from viral.web.dashboard.navigation import KEYS, NAVIGATION, TABS
 from viral.web.dashboard.views import Contribution, Failure, LearningCurve
 
 TEMPLATES_FOLDER: Final = Path(__file__).parent / "templates"
@@ -48,11 +48,13 @@ def environment() -> jinja2.Environment:
     made.tests["failed"] = _has_failed
     offered: dict[str, object] = {
         "asset": asset,
+        "key_list": KEYS,
         "learning_charts": learning_charts,
         "meter": charts.meter,
         "navigation": NAVIGATION,
         "score_ring": charts.score_ring,
         "sparkline": charts.sparkline,
+        "tabs": TABS,
         "why_rows": why_rows,
     }
     # pyrefly takes the type of `globals` from Jinja's own few defaults.

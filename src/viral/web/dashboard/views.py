@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from viral.features.usage.requests import EndpointUse
 from viral.schema.vocabulary import Confidence, Direction, Role
 
 QUOTA_WARNING = 0.8
@@ -43,11 +44,16 @@ class Page:
     tenants: tuple[TenantOption, ...] = ()
     person: str | None = None
     is_admin: bool = False
+    is_operator: bool = False
     is_demo: bool = False
+    # Nothing is asked of Claude.
+    is_offline: bool = False
     can_sign_out: bool = False
     branch: str | None = None
     flashes: tuple[Flash, ...] = ()
     banners: tuple[str, ...] = ()
+    # Where it stands in the news of its tenant (web/live.py); None where nothing is told.
+    position: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,7 +338,7 @@ class PeoplePage:
 
 @dataclass(frozen=True, slots=True)
 class KeyRow:
-    """An API key, as far as it may be shown."""
+    """An API key, as far as it may be shown; `calls` are those of each of the last days."""
 
     id: str
     name: str
@@ -341,6 +347,7 @@ class KeyRow:
     owner: str
     made_at: datetime
     last_used_at: datetime | None
+    calls: tuple[int, ...]
     expires_at: datetime | None
     is_expired: bool
     may_revoke: bool
@@ -351,6 +358,7 @@ class KeysPage:
     """The tenant's API keys."""
 
     keys: tuple[KeyRow, ...]
+    slowest: tuple[EndpointUse, ...]
     scopes: tuple[Choice, ...]
     lifetimes: tuple[Choice, ...]
     key: ShownOnce | None = None
