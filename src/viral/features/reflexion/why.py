@@ -111,7 +111,7 @@ async def why_concept(
 
 
 def explained(concept: Concept) -> list[Prediction]:
-    """Return a concept's predictions whose reasons are known: those of another product have none."""
+    """Return the predictions that have reasons: those of another product have none."""
     return [each for each in concept.predictions if each.model_version > FORMER_MODEL]
 
 
