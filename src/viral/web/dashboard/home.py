@@ -220,7 +220,7 @@ async def home_page(
     posts = await posts_between(session, today, today + A_DAY, limit=POSTS_SHOWN)
     views, posts_read = await views_since(session, now - VIEWS_OVER)
     learned, pending = await status.count_results(session)
-    results = await status.scored_results(session, last=RESULTS_READ)
+    results = await status.scored_results(session, most=RESULTS_READ)
     jobs = await list_jobs_of(session, tenant.slug, limit=JOBS_LOOKED_AT)
     accuracy = status.accuracy_of(results)
     return HomePage(

@@ -24,6 +24,7 @@ from viral.features.reflexion.report import (
     own_guards,
     tested_insights,
 )
+from viral.features.reflexion.shared_guard import SharedStanding, shared_standing
 from viral.features.reflexion.timeline import (
     ChangeFilter,
     Kind,
@@ -33,7 +34,6 @@ from viral.features.reflexion.timeline import (
     list_changes,
     runs_of,
 )
-from viral.features.reflexion.versions import SharedStanding, shared_standing
 from viral.features.tenants import own_tenant
 from viral.runtime import Runtime
 from viral.schema.vocabulary import PLATFORMS, platform_of
