@@ -88,7 +88,7 @@ async def test_the_loop_is_on_one_page(
     assert len(page.content) <= 60_000
     async with app.tenant_session(alice.id) as session:
         results = await scored_results(session)
-        last = await scored_results(session, last=3)
+        last = await scored_results(session, most=3)
     days = [each.measured_at for each in results]
     assert days == sorted(days)
     assert days[0] < days[-1]
