@@ -137,17 +137,14 @@ def commands(value: str) -> Markup:
 
 def why_rows(
     starting_point: float, why: tuple[Contribution, ...], score: float
-) -> tuple[list[tuple[str, str | None, Markup, float]], float]:
-    """Give label, adjustment, bar and points of each contribution, and the rounded start.
+) -> tuple[list[tuple[str, Markup, float]], float]:
+    """Give label, bar and points of each contribution, and the rounded start.
 
     Rounded start and rounded points add up to the rounded score exactly.
     """
     start, *rounded = charts.balanced([starting_point, *(each.points for each in why)], total=score)
     bars = charts.contribution_bars(rounded)
-    rows = [
-        (each.label, each.adjustment_id, bar, value)
-        for each, bar, value in zip(why, bars, rounded, strict=True)
-    ]
+    rows = [(each.label, bar, value) for each, bar, value in zip(why, bars, rounded, strict=True)]
     return rows, start
 
 
