@@ -26,6 +26,8 @@ from viral.errors import ServerRefused
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
+    from asyncpg.pool import PoolConnectionProxy
+
     from viral.database.urls import ServerUrl
 
 
@@ -44,10 +46,20 @@ class Calls:
         A value that belongs to a setting of the transaction is the function's to set: nothing of
         a call is left on the connection.
         """
+        async with self._connected() as connection:
+            return await connection.fetch(statement, *arguments)
+
+    async def run(self, statements: str) -> None:
+        """Run statements that are not worth preparing, as they will not come again."""
+        async with self._connected() as connection:
+            await connection.execute(statements)
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[PoolConnectionProxy[asyncpg.Record]]:
         pool = await self._opened()
         try:
             async with self._borrowed(pool) as connection:
-                return await connection.fetch(statement, *arguments)
+                yield connection
         except DRIVER_ERRORS as error:
             ours = isolation_error(sqlstate_of(error)) or connection_fault(error, self._url)
             if ours is None:

@@ -199,6 +199,7 @@ class Lane:
                 self._doubts = [monotonic()]
             await self._hand_in_each(endings + self._stuck)
             return
+        self._announce([each.claim for each in endings] + answer.claims)
         for job_id in answer.refused:
             log.warning("job.refused", job_id=str(job_id))
         if wanted:
@@ -404,6 +405,12 @@ class Lane:
         )
         if not rows[0][0]:
             raise JobLost
+        self._announce([claim])
+
+    def _announce(self, claims: Iterable[Claim]) -> None:
+        """Tell the pages of those tenants whose jobs began, went on or ended."""
+        for tenant_id in {claim.tenant_id for claim in claims} - {None}:
+            self._runtime.worker.announce(tenant_id, "jobs")
 
     async def _note_refusal(self, claim: Claim) -> None:
         """Note a job that asks for what its tenant does not have."""

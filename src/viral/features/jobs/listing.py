@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import load_only
 from sqlalchemy.types import Uuid
 
-from viral.database.engine import wake_after_commit
+from viral.database.engine import tenant_of, wake_after_commit
 from viral.errors import NotFound
 from viral.features.jobs.queue import CHANNEL, STATUS_NOW, jobs_as_they_are
 from viral.schema.operations import Job
@@ -121,15 +121,33 @@ async def list_jobs_of(
     *,
     status: str | None = None,
     job_type: str | None = None,
+    before: UUID | None = None,
     limit: int,
 ) -> list[JobLine]:
-    """List jobs of the session's tenant, which has this slug, newest first."""
+    """List jobs of the session's tenant, which has this slug, newest first, up to `before`."""
     wanted = select(Job).options(load_only(*_ROUTING)).order_by(Job.id.desc()).limit(limit)
     if status is not None:
         wanted = wanted.where(STATUS_NOW.is_not_distinct_from(status))
     if job_type is not None:
         wanted = wanted.where(Job.job_type == job_type)
+    if before is not None:
+        wanted = wanted.where(Job.id < before)
     return [_line(job, slug) for job in await jobs_as_they_are(session, wanted)]
+
+
+async def count_jobs_of(session: AsyncSession, *, newest: int) -> dict[tuple[str, str], int]:
+    """Count the session's tenant's newest jobs by type and status."""
+    kept = (
+        select(Job.job_type, STATUS_NOW)
+        .where(Job.tenant_id == tenant_of(session))
+        .order_by(Job.id.desc())
+        .limit(newest)
+        .subquery()
+    )
+    counted = select(kept.c.job_type, kept.c.status_now, func.count()).group_by(
+        kept.c.job_type, kept.c.status_now
+    )
+    return {(row[0], row[1]): row[2] for row in await session.execute(counted)}
 
 
 async def find_jobs(session: AsyncSession, job_ids: Sequence[UUID]) -> list[JobLine]:

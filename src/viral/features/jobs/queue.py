@@ -24,7 +24,7 @@ from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm.attributes import set_committed_value
 
-from viral.database.engine import tenant_of, wake_after_commit
+from viral.database.engine import announce_after_commit, tenant_of, wake_after_commit
 from viral.database.faults import sqlstate_of
 from viral.errors import BadInput, NotFound
 from viral.features.jobs.types import REFLEXION, JobType
@@ -135,6 +135,7 @@ async def enqueue_many(
     )
     await session.execute(select(func.viral.enqueue_jobs(context, *asked)))
     wake_after_commit(session, CHANNEL)
+    announce_after_commit(session, "jobs")
     return ids
 
 
@@ -194,6 +195,7 @@ async def _put(
     )
     if not wakes:
         database.wake(CHANNEL)
+    database.announce(tenant_id, "jobs")
 
 
 async def ask_for_reflexion(session: AsyncSession) -> UUID:
@@ -256,6 +258,7 @@ async def cancel_jobs(session: AsyncSession, job_ids: Sequence[UUID]) -> list[UU
 
     One that runs is interrupted by its worker within seconds, and its result is refused.
     """
+    announce_after_commit(session, "jobs")
     return list(await session.scalars(select(func.viral.cancel_jobs(list(job_ids)))))
 
 
@@ -263,6 +266,7 @@ async def retry_jobs(session: AsyncSession, job_ids: Sequence[UUID]) -> list[UUI
     """Put the tenant's failed and canceled jobs back into the queue; return those that were."""
     again = list(await session.scalars(select(func.viral.retry_jobs(list(job_ids)))))
     wake_after_commit(session, CHANNEL)
+    announce_after_commit(session, "jobs")
     return again
 
 
