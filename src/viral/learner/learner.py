@@ -8,19 +8,23 @@ from typing import TYPE_CHECKING, Literal
 
 from viral.learner.effects import Effect, Touched, start_of
 from viral.learner.families import (
-    FAMILIES,
     GLOBAL,
     NEWCOMER,
     NOISE,
     TENANT,
+    TRUST,
     WIDTH,
+    WORD_FAMILIES,
     EffectKey,
     Family,
+    family_of,
 )
-from viral.learner.interval import FIRST_WIDTH, clipped, interval, next_width
+from viral.learner.interval import FIRST_WIDTH, Z_80, next_width
 from viral.learner.newcomer import age_votes, cast_vote, first_row, newcomer_level, withdraw_vote
 from viral.learner.noise import learn_noise, noise_of, noise_sample
 from viral.learner.picking import Part
+from viral.learner.scale import squeezed, stretched
+from viral.learner.trust import learn_trust, trust_of
 from viral.learner.video import effect_keys
 
 if TYPE_CHECKING:
@@ -31,8 +35,9 @@ if TYPE_CHECKING:
 View = Literal["live", "published"]
 Contribution = tuple[str, str, float]
 
-# A residual beyond 2.5 standard deviations counts as 2.5: one freak outcome moves nothing far.
-LARGEST_SURPRISE = 2.5
+# A residual beyond 1.5 standard deviations counts as 1.5: one freak outcome moves nothing far, and
+# a mean that listens to few of them is nearer to the median, which has the least absolute error.
+LARGEST_SURPRISE = 1.5
 # A shared word is used once it is no single tenant's word: it could betray whose.
 MIN_WORD_TENANTS = 5
 # Contributions after which one tenant's word on a shared effect counts half.
@@ -42,7 +47,11 @@ CAP, CAP_OF_FEW, FEW_TENANTS = 10, 50, 20
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """A score with its interval; the contributions add up, in order, to the unclipped mean."""
+    """A score with its interval, 0..100, and the points behind it.
+
+    The contributions add up, in order, to `mean`, which has no ends and ranks candidates; `sd` is
+    on its scale.
+    """
 
     score: float
     mean: float
@@ -54,7 +63,7 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """What an outcome said: the unclipped residual, its expected variance, a miss or not."""
+    """What an outcome said: the unclipped residual in points, its variance, a miss or not."""
 
     residual: float
     variance: float
@@ -76,7 +85,7 @@ class _Term:
 class Learner:
     """Learns one goal on one platform; all state is in `shared` and `tenants`, as rows.
 
-    Beside effects these hold the scalars: ("noise", ""), ("width", "") and ("newcomer", "").
+    Beside effects these hold scalars under the keys NOISE, WIDTH, NEWCOMER and TRUST.
     A tenant's row under a shared family's name counts its contributions (`n`) to that effect;
     for words the tenant's ("tenant_word", word) row does.
     """
@@ -102,9 +111,15 @@ class Learner:
         mean, variance = _sums(terms)
         contributions = tuple((*term.key, term.points) for term in terms if term.points)
         sd = sqrt(variance + noise_of(self.tenants.get(video.tenant), noise_of(self.shared)))
-        score = clipped(mean)
-        low, high = interval(score, sd, self._width())
-        return Prediction(score, mean, sd, low, high, contributions)
+        half = Z_80 * self._width() * sd
+        return Prediction(
+            score=squeezed(mean),
+            mean=mean,
+            sd=sd,
+            low=squeezed(mean - half),
+            high=squeezed(mean + half),
+            contributions=contributions,
+        )
 
     def parts(self, video: Video, day: int, *, view: View = "live") -> tuple[Part, ...]:
         """Give every effect of a prediction with its doubt, for picking among candidates."""
@@ -123,7 +138,7 @@ class Learner:
         terms = self._terms(video, day, "live")
         mean, explained = _sums(terms)
         total = explained + noise_of(self.shared)
-        residual = outcome - mean
+        residual = stretched(outcome) - mean
 
         own = self.tenants.setdefault(video.tenant, {})
         self._learn_effects(terms, video.tenant, residual, total, day)
@@ -139,9 +154,10 @@ class Learner:
 
     def _terms(self, video: Video, day: int, view: View) -> list[_Term]:
         own = self.tenants.get(video.tenant, {})
+        trust = trust_of(self.shared, is_published=view == "published")
         terms = []
         for key in effect_keys(video):
-            family = FAMILIES[key[0]]
+            family = family_of(key)
             row = ("word", self._word_key(key[1])) if key[0] == "word" else key
             effect = (self.shared if family.is_shared else own).get(row)
             if effect is None:
@@ -150,6 +166,8 @@ class Learner:
             points = effect.mean if view == "live" else effect.published
             if key[0] == "word" and effect.tenants < self._min_word_tenants:
                 points = 0.0
+            elif key[0] in WORD_FAMILIES:
+                points *= trust
             terms.append(_Term(key, row, family, effect, points, effect.variance_on(day, family)))
         return terms
 
@@ -170,6 +188,7 @@ class Learner:
         surprise = min(max(residual, -bound), bound)
         cap = self._cap_today()
         own = self.tenants[tenant]
+        self._learn_trust(terms, own, surprise / total, cap, day)
         level = self.shared.setdefault(NEWCOMER, first_row(day))
         age_votes(level, day)
         if TENANT in own:
@@ -185,6 +204,20 @@ class Learner:
             effect.day = max(effect.day, day)
             self._touch(term, tenant)
         cast_vote(level, own[TENANT])
+
+    def _learn_trust(
+        self, terms: list[_Term], own: dict[EffectKey, Effect], share: float, cap: float, day: int
+    ) -> None:
+        """Learn how much words count, if any had something to say."""
+        words = 0.0
+        for term in terms:
+            if term.key[0] in WORD_FAMILIES:
+                words += term.points
+        if words:
+            said = words / trust_of(self.shared, is_published=False)
+            earlier = own[GLOBAL].n if GLOBAL in own else 0
+            learn_trust(self.shared, day, points=said, share=share / (1 + earlier / cap))
+            self.touched.shared.add(TRUST)
 
     def _new_effect(self, term: _Term, tenant: str, day: int) -> Effect:
         """Store an effect at its start; a tenant's stays published as its first prediction was."""
