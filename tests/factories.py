@@ -80,6 +80,7 @@ _VALUES: dict[str, dict[str, object]] = {
     "model_versions": {"is_current": False},
     "quota_ledger": {"reservation_id": None},
     "concept_variants": {"label": "A"},
+    "experiments": {"winner": None},
     # Ciphertext is of one row: an account without its tokens.
     "social_accounts": {"access_token": b"", "refresh_token": None},
 }

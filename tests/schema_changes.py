@@ -13,7 +13,7 @@ WHERE c.relispartition AND c.relkind = 'r' AND c.relname LIKE 'analytics_snapsho
 BY_MIGRATION = [
     ("table public.videos", "ALTER TABLE videos DISABLE ROW LEVEL SECURITY"),
     ("table public.videos", "ALTER TABLE videos NO FORCE ROW LEVEL SECURITY"),
-    ("table public.trends", "ALTER TABLE trends SET UNLOGGED"),
+    ("table public.model_versions", "ALTER TABLE model_versions SET UNLOGGED"),
     ("table public.trends", "ALTER TABLE trends SET (fillfactor = 50)"),
     ("policy public.videos.extra", "CREATE POLICY extra ON videos TO viral_app USING (true)"),
     ("policy public.videos.tenant_only", "ALTER POLICY tenant_only ON videos USING (true)"),

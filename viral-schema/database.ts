@@ -166,6 +166,33 @@ export interface Trend {
   is_sample: boolean;
   observed_at: Timestamp;
   created_at: Timestamp;
+  topic_key: string;
+  velocity: number | null;
+}
+
+/** What a trend's source said at one moment: its history, from which its speed is known. */
+export interface TrendObservation {
+  trend_id: Uuid;
+  observed_at: Timestamp;
+  score: number;
+  engagement_count: number | null;
+}
+
+/** Where trends are fetched from, and what its server last said; keys stand in the settings. */
+export interface TrendSource {
+  name: string;
+  kind: string;
+  url: string | null;
+  category: string | null;
+  region: string | null;
+  is_enabled: boolean;
+  etag: string | null;
+  last_modified: string | null;
+  fetched_at: Timestamp | null;
+  next_fetch_at: Timestamp;
+  failures: number;
+  last_error: string | null;
+  created_at: Timestamp;
 }
 
 /** One request for concepts and what it was made from. */
@@ -180,6 +207,9 @@ export interface Generation {
   writer: string;
   is_favorite: boolean;
   created_at: Timestamp;
+  cost: DecimalText;
+  input_tokens: number;
+  output_tokens: number;
 }
 
 /** An idea for a short video: written by the product, or known from an imported result. */
@@ -205,9 +235,27 @@ export interface Concept {
   trend: Record<string, unknown> | null;
   is_favorite: boolean;
   created_at: Timestamp;
+  is_exploration: boolean;
+  propensity: number | null;
 }
 
-/** Another title and caption for the same concept. */
+/** Ways to tell the same concept, compared across posts until one is better beyond luck. */
+export interface Experiment {
+  tenant_id: Uuid;
+  id: Uuid;
+  name: string;
+  platform: "tiktok" | "youtube" | "instagram";
+  arms: unknown[];
+  alpha: number;
+  most_posts: number;
+  status: "running" | "decided" | "undecided" | "stopped";
+  winner: string | null;
+  document: Record<string, unknown>;
+  decided_at: Timestamp | null;
+  created_at: Timestamp;
+}
+
+/** Another title, hook and caption for the same concept; the selected one is posted. */
 export interface ConceptVariant {
   tenant_id: Uuid;
   id: Uuid;
@@ -218,6 +266,9 @@ export interface ConceptVariant {
   hook_source: "template" | "evolved" | "knowledge-base";
   is_selected: boolean;
   created_at: Timestamp;
+  experiment_id: Uuid | null;
+  hook: string | null;
+  hook_type: string | null;
 }
 
 /** What was foretold of a concept on a platform, before any result; never changed. */
@@ -355,6 +406,10 @@ export interface PerformanceFeedback {
   applied_no: number | null;
   judged_at: Timestamp | null;
   created_at: Timestamp;
+  challenger_error: number | null;
+  champion_error: number | null;
+  former_error: number | null;
+  residual: number | null;
 }
 
 /** The counts of a post at one moment; partitioned by month. */
@@ -393,6 +448,7 @@ export interface SharedEffect {
   day: number;
   tenants: number;
   published: number;
+  former: number | null;
 }
 
 /** A tenant's own effect, in score points. */
@@ -409,6 +465,7 @@ export interface LearnerEffect {
   day: number;
   published: number;
   is_frozen: boolean;
+  former: number | null;
 }
 
 /** A published version of what all tenants share: outcome tables, shared effects. */
@@ -461,6 +518,28 @@ export interface ReflexionInsight {
   applied_to_scoring: boolean;
   discovered_at: Timestamp;
   last_seen_at: Timestamp;
+  born_no: number | null;
+  confidence: string | null;
+  confirmed_at: Timestamp | null;
+  critic: string | null;
+  critique_id: Uuid | null;
+  ended_at: Timestamp | null;
+  ended_no: number | null;
+  gain: number | null;
+  kind: "pattern" | "hypothesis";
+  sign: number | null;
+  z: number | null;
+}
+
+/** One result that a hypothesis holds for: the residual, and its contrast to all others. */
+export interface InsightFiring {
+  tenant_id: Uuid;
+  id: Uuid;
+  insight_id: Uuid;
+  feedback_id: Uuid;
+  applied_no: number;
+  residual: number;
+  contrast: number;
 }
 
 /** A change of what predictions use, from `old_value` to `new_value` points; can be undone. */
@@ -479,6 +558,9 @@ export interface ScoringAdjustment {
   applied_at: Timestamp;
   reverted_at: Timestamp | null;
   reverted_by: Uuid | null;
+  after_no: number;
+  insight_id: Uuid | null;
+  revert_reason: string | null;
 }
 
 // operations: Jobs, metrics, usage: what runs the product and is seen by its operator.
@@ -588,8 +670,11 @@ export interface Tables {
   webhook_events: WebhookEvent;
   audit_log: AuditEntry;
   trends: Trend;
+  trend_observations: TrendObservation;
+  trend_sources: TrendSource;
   generations: Generation;
   concepts: Concept;
+  experiments: Experiment;
   concept_variants: ConceptVariant;
   predictions: Prediction;
   videos: Video;
@@ -602,6 +687,7 @@ export interface Tables {
   model_versions: ModelVersion;
   self_critiques: SelfCritique;
   reflexion_insights: ReflexionInsight;
+  insight_firings: InsightFiring;
   scoring_adjustments: ScoringAdjustment;
   job_queue: Job;
   job_effects: JobEffect;

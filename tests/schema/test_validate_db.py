@@ -28,7 +28,7 @@ BROKEN = [
         "viral.tenant_contexts",
         "ALTER TABLE viral.tenant_contexts DISABLE ROW LEVEL SECURITY",
     ),
-    ("policy-missing", "public.concept_variants", "DROP POLICY tenant_only ON concept_variants"),
+    ("policy-missing", "public.social_posts", "DROP POLICY tenant_only ON social_posts"),
     ("policy-role", "public.trends.extra", "CREATE POLICY extra ON trends USING (false)"),
     (
         "policy-role",
@@ -220,7 +220,7 @@ BROKEN = [
         "public.by_cost",
         "CREATE INDEX by_cost ON videos (tenant_id, generation_cost)",
     ),
-    ("table-unlogged", "public.trends", "ALTER TABLE trends SET UNLOGGED"),
+    ("table-unlogged", "public.model_versions", "ALTER TABLE model_versions SET UNLOGGED"),
     (
         "sequence",
         "public.numbers",

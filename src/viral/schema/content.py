@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
 from uuid import UUID
 
 from sqlalchemy import (
+    BigInteger,
     CheckConstraint,
+    ForeignKey,
     ForeignKeyConstraint,
     Index,
     UniqueConstraint,
@@ -58,13 +61,68 @@ class Trend(Identified, Created, Base):
     engagement_count: Mapped[int | None]
     is_sample: Mapped[bool] = mapped_column(server_default=text("false"))
     observed_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    topic_key: Mapped[str] = mapped_column(server_default="", sort_order=100)
+    velocity: Mapped[float | None] = mapped_column(sort_order=100)
 
     __table_args__ = (
         UniqueConstraint("source", "external_id"),
+        Index(None, "topic_key"),
         Index(None, "category", "observed_at"),
         Index(None, "observed_at"),
         CheckConstraint("score BETWEEN 0 AND 100", name="score"),
         CheckConstraint("topic <> '' AND length(topic) <= 500", name="topic"),
+        open_to_all(),
+        system_only(),
+        Grant(APP, "SELECT"),
+        Grant(READONLY, "SELECT"),
+        Grant(SYSTEM, "SELECT", "INSERT", "UPDATE", "DELETE"),
+    )
+
+
+class TrendObservation(Base):
+    """What a trend's source said at one moment: its history, from which its speed is known."""
+
+    __tablename__ = "trend_observations"
+
+    trend_id: Mapped[UUID] = mapped_column(
+        ForeignKey("trends.id", ondelete="CASCADE"), primary_key=True
+    )
+    observed_at: Mapped[datetime] = mapped_column(primary_key=True)
+    score: Mapped[float]
+    engagement_count: Mapped[int | None] = mapped_column(BigInteger)
+
+    __table_args__ = (
+        Index(None, "observed_at"),
+        CheckConstraint("score BETWEEN 0 AND 100", name="score"),
+        open_to_all(),
+        system_only(),
+        Grant(APP, "SELECT"),
+        Grant(READONLY, "SELECT"),
+        Grant(SYSTEM, "SELECT", "INSERT", "DELETE"),
+    )
+
+
+class TrendSource(Created, Base):
+    """Where trends are fetched from, and what its server last said; keys stand in the settings."""
+
+    __tablename__ = "trend_sources"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    url: Mapped[str | None]
+    category: Mapped[str | None]
+    region: Mapped[str | None]
+    is_enabled: Mapped[bool] = mapped_column(server_default=text("true"))
+    etag: Mapped[str | None]
+    last_modified: Mapped[str | None]
+    fetched_at: Mapped[datetime | None]
+    next_fetch_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    failures: Mapped[int] = mapped_column(server_default="0")
+    last_error: Mapped[str | None]
+
+    __table_args__ = (
+        CheckConstraint("name ~ '^[a-z0-9][a-z0-9-]{0,59}$'", name="name"),
+        CheckConstraint("failures >= 0", name="failures"),
         open_to_all(),
         system_only(),
         Grant(APP, "SELECT"),
@@ -85,6 +143,9 @@ class Generation(Identified, TenantOwned, Created, Base):
     trends: Mapped[JsonList]
     writer: Mapped[str]
     is_favorite: Mapped[bool] = mapped_column(server_default=text("false"))
+    cost: Mapped[Decimal] = mapped_column(server_default="0", sort_order=100)
+    input_tokens: Mapped[int] = mapped_column(server_default="0", sort_order=100)
+    output_tokens: Mapped[int] = mapped_column(server_default="0", sort_order=100)
 
     concepts: Mapped[list[Concept]] = relationship(
         lazy="raise",
@@ -135,6 +196,8 @@ class Concept(Identified, TenantOwned, Created, Base):
     prompts: Mapped[JsonObject] = mapped_column(server_default=text("'{}'"))
     trend: Mapped[JsonObject | None]
     is_favorite: Mapped[bool] = mapped_column(server_default=text("false"))
+    is_exploration: Mapped[bool] = mapped_column(server_default=text("false"), sort_order=100)
+    propensity: Mapped[float | None] = mapped_column(sort_order=100)
 
     predictions: Mapped[list[Prediction]] = relationship(
         lazy="raise", order_by="Prediction.platform", overlaps="concepts"
@@ -156,16 +219,50 @@ class Concept(Identified, TenantOwned, Created, Base):
             name="origin",
         ),
         CheckConstraint("duration_s >= 0", name="duration_s"),
+        CheckConstraint("propensity BETWEEN 0 AND 1", name="propensity"),
         tenant_only(),
+        functions_too(),
         system_too("SELECT"),
         Grant(APP, "SELECT", "INSERT", "UPDATE", "DELETE"),
+        Grant(AUTH, "SELECT"),
         Grant(READONLY, "SELECT"),
         Grant(SYSTEM, "SELECT"),
     )
 
 
+class Experiment(Identified, TenantOwned, Created, Base):
+    """Ways to tell the same concept, compared across posts until one is better beyond luck.
+
+    `arms` lists each arm's label and how it differs; `document` keeps what decided it.
+    """
+
+    __tablename__ = "experiments"
+
+    name: Mapped[str]
+    platform: Mapped[str]
+    arms: Mapped[JsonList]
+    alpha: Mapped[float] = mapped_column(server_default="0.05")
+    most_posts: Mapped[int] = mapped_column(server_default="200")
+    status: Mapped[str] = mapped_column(server_default="running")
+    winner: Mapped[str | None]
+    document: Mapped[JsonObject] = mapped_column(server_default=text("'{}'"))
+    decided_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        UniqueConstraint("tenant_id", "name"),
+        Index(None, "tenant_id", "status"),
+        CheckConstraint(PLATFORM, name="platform"),
+        CheckConstraint("alpha > 0 AND alpha < 1 AND most_posts > 0", name="limits"),
+        CheckConstraint("status IN ('running', 'decided', 'undecided', 'stopped')", name="status"),
+        CheckConstraint("winner ~ '^[A-Z]$'", name="winner"),
+        tenant_only(),
+        Grant(APP, "SELECT", "INSERT", "UPDATE", "DELETE"),
+        Grant(READONLY, "SELECT"),
+    )
+
+
 class ConceptVariant(Identified, TenantOwned, Created, Base):
-    """Another title and caption for the same concept."""
+    """Another title, hook and caption for the same concept; the selected one is posted."""
 
     __tablename__ = "concept_variants"
 
@@ -175,19 +272,28 @@ class ConceptVariant(Identified, TenantOwned, Created, Base):
     caption: Mapped[str]
     hook_source: Mapped[str]
     is_selected: Mapped[bool] = mapped_column(server_default=text("false"))
+    experiment_id: Mapped[UUID | None] = mapped_column(sort_order=100)
+    hook: Mapped[str | None] = mapped_column(sort_order=100)
+    hook_type: Mapped[str | None] = mapped_column(sort_order=100)
 
     __table_args__ = (
         ForeignKeyConstraint(
             ["tenant_id", "concept_id"], ["concepts.tenant_id", "concepts.id"], ondelete="CASCADE"
         ),
+        ForeignKeyConstraint(
+            ["tenant_id", "experiment_id"], ["experiments.tenant_id", "experiments.id"]
+        ),
+        Index(None, "tenant_id", "experiment_id"),
         UniqueConstraint("tenant_id", "concept_id", "label"),
         CheckConstraint("label ~ '^[A-Z]$'", name="label"),
         CheckConstraint(
             "hook_source IN ('template', 'evolved', 'knowledge-base')", name="hook_source"
         ),
         tenant_only(),
+        system_too("SELECT"),
         Grant(APP, "SELECT", "INSERT", "UPDATE", "DELETE"),
         Grant(READONLY, "SELECT"),
+        Grant(SYSTEM, "SELECT"),
     )
 
 

@@ -34,7 +34,10 @@ class PerformanceFeedback(Identified, TenantOwned, Created, Base):
     """The counts of one video on one platform, read on one day.
 
     `engagement_score` and `reach_score` (0..100) are set when the learner has taken the row in;
-    `applied_no` is its place in the order that a replay follows.
+    `applied_no` is its place in the order that a replay follows. Written with it, once: how far,
+    in points of the default score, the live effects (challenger), the published ones (champion)
+    and those published before them (former) would have missed, and the residual of the live
+    effects without hypotheses, which is what hypotheses are tested on.
     """
 
     __tablename__ = "performance_feedback"
@@ -63,6 +66,10 @@ class PerformanceFeedback(Identified, TenantOwned, Created, Base):
     outcome_version: Mapped[int | None]
     applied_no: Mapped[int | None] = mapped_column(BigInteger)
     judged_at: Mapped[dt.datetime | None]
+    challenger_error: Mapped[float | None] = mapped_column(sort_order=100)
+    champion_error: Mapped[float | None] = mapped_column(sort_order=100)
+    former_error: Mapped[float | None] = mapped_column(sort_order=100)
+    residual: Mapped[float | None] = mapped_column(sort_order=100)
 
     __table_args__ = (
         ForeignKeyConstraint(
@@ -116,7 +123,16 @@ class PerformanceFeedback(Identified, TenantOwned, Created, Base):
         Grant(
             SYSTEM,
             "UPDATE",
-            columns=("engagement_score", "reach_score", "outcome_version", "applied_no"),
+            columns=(
+                "applied_no",
+                "challenger_error",
+                "champion_error",
+                "engagement_score",
+                "former_error",
+                "outcome_version",
+                "reach_score",
+                "residual",
+            ),
         ),
     )
 
