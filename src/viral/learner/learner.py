@@ -23,7 +23,7 @@ from viral.learner.interval import FIRST_WIDTH, Z_80, next_width
 from viral.learner.newcomer import age_votes, cast_vote, first_row, newcomer_level, withdraw_vote
 from viral.learner.noise import learn_noise, noise_of, noise_sample
 from viral.learner.picking import Part
-from viral.learner.scale import squeezed, stretched
+from viral.learner.scale import squeezed, squeezed_interval, stretched
 from viral.learner.trust import learn_trust, trust_of
 from viral.learner.video import effect_keys
 
@@ -112,14 +112,8 @@ class Learner:
         contributions = tuple((*term.key, term.points) for term in terms if term.points)
         sd = sqrt(variance + noise_of(self.tenants.get(video.tenant), noise_of(self.shared)))
         half = Z_80 * self._width() * sd
-        return Prediction(
-            score=squeezed(mean),
-            mean=mean,
-            sd=sd,
-            low=squeezed(mean - half),
-            high=squeezed(mean + half),
-            contributions=contributions,
-        )
+        low, high = squeezed_interval(mean - half, mean + half)
+        return Prediction(squeezed(mean), mean, sd, low, high, contributions)
 
     def parts(self, video: Video, day: int, *, view: View = "live") -> tuple[Part, ...]:
         """Give every effect of a prediction with its doubt, for picking among candidates."""

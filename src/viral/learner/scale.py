@@ -33,3 +33,10 @@ def squeezed(points: float) -> float:
     if points > BEST_SCORE - KNEE:
         return BEST_SCORE - KNEE * exp((BEST_SCORE - KNEE - points) / KNEE)
     return points
+
+
+def squeezed_interval(low: float, high: float) -> tuple[float, float]:
+    """Give an interval of points as scores; one that reaches into a margin holds all of it."""
+    first = 0.0 if low <= stretched(MARGIN) else squeezed(low)
+    last = BEST_SCORE if high >= stretched(BEST_SCORE - MARGIN) else squeezed(high)
+    return first, last
