@@ -150,7 +150,9 @@ async def test_two_batches_give_the_same_state_as_one(
 ) -> None:
     await add_results(app, alice.id, many(12))
     await learn(app, system)
-    live = "SELECT goal, family, key, mean, variance, samples FROM shared_effects ORDER BY 1, 2, 3"
+    live = (
+        "SELECT platform, goal, family, key, mean, variance FROM shared_effects ORDER BY 1, 2, 3, 4"
+    )
     at_once = await fetch(admin, live)
 
     await execute(admin, "TRUNCATE performance_feedback, concepts CASCADE")

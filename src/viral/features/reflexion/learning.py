@@ -28,7 +28,7 @@ from viral.features.scoring.effects import (
 )
 from viral.features.scoring.predictions import Band, live_score_band
 from viral.learner.effects import Effect, start_of
-from viral.learner.families import FAMILIES, GLOBAL, NEWCOMER, WIDTH
+from viral.learner.families import FAMILIES, GLOBAL, NEWCOMER, TRUST, WIDTH
 from viral.learner.interval import next_width
 from viral.learner.newcomer import newcomer_level
 from viral.schema.content import Concept, Prediction
@@ -53,6 +53,8 @@ MATURES_AFTER = timedelta(days=2)
 BATCH = 2_000
 PUBLISH_POINTS = 0.5
 PUBLISH_DEVIATIONS = 0.5
+# What the words of a video say altogether, in points: half a point of it is news.
+TRUST_POINTS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,14 +129,15 @@ async def publish_shared(session: AsyncSession, platform: str, *, now: datetime)
     )
     for row in rows:
         key = row.family, row.key
-        if not is_effect(key) and key != NEWCOMER:
+        if not is_effect(key) and key not in {NEWCOMER, TRUST}:
             continue
         live, doubt = row.mean, row.variance
         if key == NEWCOMER:
             # Its row holds votes; the level they give is as sure as it will get.
             votes = Effect(row.mean, row.variance, row.samples, row.day, row.published)
             live, doubt = newcomer_level(votes), 0.0
-        if is_news(live, row.published, doubt):
+        scale = TRUST_POINTS if key == TRUST else 1.0
+        if is_news(scale * live, scale * row.published, doubt):
             changes.append([row.goal, row.family, row.key, row.published, live])
             row.published = live
     if not changes:

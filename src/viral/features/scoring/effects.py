@@ -11,7 +11,7 @@ from sqlalchemy import and_, select
 
 from viral.database.bulk import as_arrays, bulk_insert, unnested
 from viral.learner.effects import Effect
-from viral.learner.families import FAMILIES, NEWCOMER, NOISE, WIDTH, EffectKey
+from viral.learner.families import FAMILIES, NEWCOMER, NOISE, TRUST, WIDTH, EffectKey
 from viral.learner.interval import FIRST_WIDTH
 from viral.learner.learner import Learner
 from viral.learner.video import effect_keys
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from viral.learner.video import Video
 
-STATE_ROWS: tuple[EffectKey, ...] = (NOISE, WIDTH, NEWCOMER)
+STATE_ROWS: tuple[EffectKey, ...] = (NOISE, WIDTH, NEWCOMER, TRUST)
 # The interval of the default score, the mean of the goals, is kept under a goal of its own.
 SCORE = "score"
 Learners = dict[Goal, Learner]
