@@ -32,12 +32,13 @@ CONTENDERS: dict[str, Callable[[], Contender]] = {
 
 @dataclass(frozen=True, slots=True)
 class TargetEvaluation:
-    """All learners on one target; `scored` are our predictions in order of publication."""
+    """All learners on one target; `scored` and `sets` are ours, in order of publication."""
 
     target: Target
     random_regret5: float | None
     learners: dict[str, Measures]
     scored: tuple[Scored, ...]
+    sets: tuple[CandidateSet, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,7 @@ def _evaluate_target(history: History, steps: _Steps) -> TargetEvaluation:
         random_regret(runs[OURS].sets),
         {name: measure(run.scored, run.sets) for name, run in runs.items()},
         tuple(runs[OURS].scored),
+        tuple(runs[OURS].sets),
     )
 
 
@@ -129,7 +131,10 @@ def _live_through(history: History, contender: Contender, steps: _Steps) -> _Run
 def _forecast_set(history: History, first: int, contender: Contender, day: int) -> CandidateSet:
     """Rank all five with the state of the first one's day."""
     entries = [history.entries[position] for position in history.sets[first]]
+    forecasts = [contender.forecast(entry.video, day) for entry in entries]
     return CandidateSet(
         outcomes=tuple(entry.outcome for entry in entries),
-        ranks=tuple(contender.forecast(entry.video, day).rank for entry in entries),
+        ranks=tuple(forecast.rank for forecast in forecasts),
+        ids=tuple(entry.id for entry in entries),
+        scores=tuple(forecast.score for forecast in forecasts),
     )
