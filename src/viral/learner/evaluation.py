@@ -86,7 +86,7 @@ class _Steps:
 
 
 @dataclass(slots=True)
-class _Run:
+class Run:
     """What one learner said on its way through a history."""
 
     scored: list[Scored] = field(default_factory=list)
@@ -94,7 +94,9 @@ class _Run:
 
 
 def _evaluate_target(history: History, steps: _Steps) -> TargetEvaluation:
-    runs = {name: _live_through(history, start(), steps) for name, start in CONTENDERS.items()}
+    runs = {
+        name: live_through(history, start(), steps.advance) for name, start in CONTENDERS.items()
+    }
     return TargetEvaluation(
         history.target,
         random_regret(runs[OURS].sets),
@@ -104,9 +106,14 @@ def _evaluate_target(history: History, steps: _Steps) -> TargetEvaluation:
     )
 
 
-def _live_through(history: History, contender: Contender, steps: _Steps) -> _Run:
-    """Each day: learn the outcomes that are known by then, then predict all videos of the day."""
-    run = _Run()
+def live_through(
+    history: History, contender: Contender, advance: Callable[[int], None] | None = None
+) -> Run:
+    """Each day: learn the outcomes that are known by then, then predict all videos of the day.
+
+    `advance` gets the number of each day's videos.
+    """
+    run = Run()
     waiting: deque[tuple[Entry, Forecast]] = deque()
     ages: Counter[str] = Counter()
     for day, todays in groupby(enumerate(history.entries), key=lambda item: item[1].day):
@@ -124,7 +131,8 @@ def _live_through(history: History, contender: Contender, steps: _Steps) -> _Run
                 run.sets.append(_forecast_set(history, position, contender, day))
             ages[entry.video.tenant] += 1
             count += 1
-        steps.advance(count)
+        if advance is not None:
+            advance(count)
     return run
 
 

@@ -96,14 +96,19 @@ class Learner:
         word_key: Callable[[str], str] = str,
         min_word_tenants: int = MIN_WORD_TENANTS,
         cap: float | None = None,
+        keys: Callable[[Video], tuple[EffectKey, ...]] = effect_keys,
     ) -> None:
-        """Start empty; `cap` is by the number of tenants where none is given."""
+        """Start empty; `cap` is by the number of tenants where none is given.
+
+        `keys` names the effects of a video: a learner of fewer families is a simpler one.
+        """
         self.shared: dict[EffectKey, Effect] = {}
         self.tenants: dict[str, dict[EffectKey, Effect]] = {}
         self.touched = Touched()
         self._word_key = word_key
         self._min_word_tenants = min_word_tenants
         self._cap = cap
+        self._keys = keys
 
     def predict(self, video: Video, day: int, *, view: View = "live") -> Prediction:
         """Predict without changing anything; `day` is the ordinal of the UTC day."""
@@ -150,7 +155,7 @@ class Learner:
         own = self.tenants.get(video.tenant, {})
         trust = trust_of(self.shared, is_published=view == "published")
         terms = []
-        for key in effect_keys(video):
+        for key in self._keys(video):
             family = family_of(key)
             row = ("word", self._word_key(key[1])) if key[0] == "word" else key
             effect = (self.shared if family.is_shared else own).get(row)
