@@ -61,12 +61,11 @@ def evaluate_files(
 
 def evaluate_platforms(file: Path, after: Path | None = None) -> dict[str, Evaluation]:
     """Run the protocol once for each platform in the file; platforms have learners of their own."""
-    rows = _latest(_read(file))
-    earlier = _latest(_read(after)) if after else []
+    rows = past_videos(file)
+    earlier = past_videos(after) if after else {}
     evaluations: dict[str, Evaluation] = {}
-    for platform in sorted({row.platform for row in rows}):
-        asked = [_past_video(row) for row in rows if row.platform == platform]
-        lived = [_past_video(row) for row in earlier if row.platform == platform]
+    for platform in sorted(rows):
+        asked, lived = rows[platform], earlier.get(platform, [])
         if len(lived or asked) < LEAST_ROWS:
             err.print(
                 f"{platform}: {len(lived or asked)} videos are too few, skipped.", markup=False
@@ -77,10 +76,18 @@ def evaluate_platforms(file: Path, after: Path | None = None) -> dict[str, Evalu
             evaluations[platform] = evaluate(asked, lived, partial(advance, step))
     if not evaluations:
         raise BadFile(
-            f"{file} has {len(rows)} usable videos; {LEAST_ROWS} of one platform are needed.",
+            f"{file} has {sum(map(len, rows.values()))} usable videos; {LEAST_ROWS} of one platform are needed.",
             hint="Name the file of your earlier results with --after.",
         )
     return evaluations
+
+
+def past_videos(file: Path) -> dict[str, list[PastVideo]]:
+    """Read a file of results, by platform; of several observations of a video the last counts."""
+    videos: dict[str, list[PastVideo]] = {}
+    for row in _latest(_read(file)):
+        videos.setdefault(row.platform, []).append(_past_video(row))
+    return videos
 
 
 def _read(file: Path) -> list[ResultRow]:
