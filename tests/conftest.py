@@ -42,7 +42,7 @@ def pytest_configure() -> None:
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Keep the settings of this machine away from the tests."""
     for name in os.environ:
-        if name.startswith(("VIRAL_", "PG", "NEON_", "AWS_")) or name in {
+        if name.startswith(("VIRAL_", "PG", "NEON_", "AWS_", "ANTHROPIC_")) or name in {
             "DATABASE_URL",
             "DIRECT_URL",
             "REPLICA_URL",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from random import Random
 from uuid import UUID
 
 from factories import TestTenant
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from viral.adapters.offline_critic import OfflineCritic
@@ -18,16 +19,20 @@ from viral.features.generations.concepts import generate_concepts
 from viral.features.generations.drafts import Writer
 from viral.features.performance.files import ResultRow
 from viral.features.performance.imports import ImportReport, import_results
+from viral.features.reflexion.adjustments import adjustment
 from viral.features.reflexion.critic import Critic
+from viral.features.reflexion.learning import hold_learning
 from viral.features.reflexion.run import RunReport, run_reflexion
 from viral.features.reflexion.status import list_adjustments
+from viral.features.reflexion.versions import serve_version
 from viral.features.scoring.effects import word_hasher
 from viral.features.scoring.predictions import Forecast, forecast
 from viral.features.trends import TrendRow, import_trends
 from viral.learner.video import Video
+from viral.schema.base import uuid7
 from viral.schema.content import Concept
-from viral.schema.learning import ScoringAdjustment
-from viral.schema.vocabulary import Platform
+from viral.schema.learning import LearnerEffect, ScoringAdjustment, SelfCritique, SharedEffect
+from viral.schema.vocabulary import GOALS, Platform
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 HASHED = word_hasher(b"a key of the tests")
@@ -144,9 +149,16 @@ async def learn(
     *,
     now: datetime = NOW + timedelta(days=7),
     critic: Critic | None = None,
+    daily_cost: Decimal | None = None,
 ) -> RunReport:
     return await run_reflexion(
-        app, system, critic=critic or OfflineCritic(), now=now, hashed=HASHED
+        app,
+        system,
+        critic=critic or OfflineCritic(),
+        offline=OfflineCritic(),
+        daily_cost=daily_cost,
+        now=now,
+        hashed=HASHED,
     )
 
 
@@ -195,12 +207,25 @@ async def post(
 
 
 async def foretell(app: Database, tenant: TestTenant, platform: str = "tiktok") -> Forecast:
+    return await foretell_video(
+        app, tenant, title="Crispy chickpeas", tags=("snack",), platform=platform
+    )
+
+
+async def foretell_video(
+    app: Database,
+    tenant: TestTenant,
+    *,
+    title: str,
+    tags: tuple[str, ...] = (),
+    platform: str = "tiktok",
+) -> Forecast:
     video = Video(
         tenant=str(tenant.id),
         category="food",
         published_at=NOW,
-        title="Crispy chickpeas",
-        tags=("snack",),
+        title=title,
+        tags=tags,
         duration_s=31,
         followers=None,
         sound=None,
@@ -215,3 +240,48 @@ async def foretell(app: Database, tenant: TestTenant, platform: str = "tiktok") 
 async def adjustments_of(app: Database, tenant: TestTenant) -> list[ScoringAdjustment]:
     async with app.tenant_session(tenant.id) as session:
         return await list_adjustments(session, limit=500)
+
+
+async def force_version(
+    system: Database, points: float, *, family: str = "category", key: str = "food"
+) -> int:
+    """Serve a shared effect of both goals with points that nothing has proven."""
+    async with system.session_without_tenant() as session:
+        await hold_learning(session, "tiktok")
+        changes = []
+        for goal in GOALS:
+            row = await session.get(SharedEffect, ("tiktok", goal, family, key))
+            assert row is not None
+            changes.append((goal, family, key, row.published, points))
+        return await serve_version(session, "tiktok", changes, now=NOW)
+
+
+async def force_adjustment(
+    app: Database, tenant: TestTenant, points: float, *, after_no: int, now: datetime
+) -> list[UUID]:
+    """Serve a tenant's level with points that nothing has proven, as if they were published."""
+    async with app.tenant_session(tenant.id) as session:
+        rows = await session.scalars(
+            select(LearnerEffect).where(
+                LearnerEffect.platform == "tiktok", LearnerEffect.family == "tenant"
+            )
+        )
+        critique = SelfCritique(
+            performance_gap={},
+            critique="forced",
+            hypothesized_reasons=[],
+            scoring_issues=[],
+            adjustment_plan="",
+            confidence_level="low",
+            critic="test",
+        )
+        session.add(critique)
+        await session.flush()
+        forced = []
+        for row in rows.all():
+            each = adjustment(row, uuid7(), critique.id, after_no=after_no, now=now)
+            each.new_value = points
+            row.former, row.published = row.published, points
+            forced.append(each)
+        session.add_all(forced)
+        return [each.id for each in forced]

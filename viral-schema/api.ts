@@ -70,6 +70,10 @@ export interface EntryOut {
   address: string | null;
 }
 
+export interface FetchAsked {
+  job: string | null;
+}
+
 export interface Health {
   status: string;
 }
@@ -286,11 +290,20 @@ export interface TrendOut {
   topic: string;
   category: string;
   score: number;
+  velocity: number | null;
   source: string;
+  sources: string[];
   keywords: string[];
   url: string | null;
+  region: string | null;
+  engagement_count: number | null;
   is_sample: boolean;
   observed_at: string;
+}
+
+export interface TrendsPage {
+  trends: TrendOut[];
+  next_cursor: string | null;
 }
 
 export interface TrendsStored {
@@ -305,11 +318,11 @@ export interface Operations {
     status: 200;
     answer: Health;
   };
-  /** List the newest trends, strongest first. */
+  /** List the topics of the newest days, strongest first, a page at a time. */
   "GET /api/v1/trends": {
-    query: { limit?: number };
+    query: { limit?: number; category?: string | null; source?: string | null; cursor?: string | null };
     status: 200;
-    answer: TrendOut[];
+    answer: TrendsPage;
   };
   /**
    * Store trends for all tenants; one that its source named before is refreshed.
@@ -320,6 +333,15 @@ export interface Operations {
     body: TrendIn[];
     status: 201;
     answer: TrendsStored;
+  };
+  /**
+   * Ask the enabled sources that are due, as a job of the workers.
+   *
+   * Operators only. A source is never asked before its own time.
+   */
+  "POST /api/v1/trends/fetch": {
+    status: 202;
+    answer: FetchAsked;
   };
   /** List generated concepts, newest first, a page at a time. */
   "GET /api/v1/concepts": {
@@ -492,7 +514,7 @@ export interface Operations {
   };
   /** List deeds, newest first, a page at a time; `since` with its time zone. Admins only. */
   "GET /api/v1/audit": {
-    query: { limit?: number; action?: "signed in" | "signed out" | "signed out everywhere" | "made sign-in link" | "switched tenant" | "set password" | "invited" | "revoked invitation" | "joined" | "changed role" | "ended membership" | "made key" | "revoked key" | "renamed tenant" | "exported tenant" | "restored tenant" | "opened billing" | "changed plan" | "imported results" | "undid adjustment" | "refused webhook" | "refused job" | "cannot decrypt" | null; since?: string | null; cursor?: string | null };
+    query: { limit?: number; action?: "signed in" | "signed out" | "signed out everywhere" | "made sign-in link" | "switched tenant" | "set password" | "invited" | "revoked invitation" | "joined" | "changed role" | "ended membership" | "made key" | "revoked key" | "renamed tenant" | "exported tenant" | "restored tenant" | "opened billing" | "changed plan" | "imported results" | "undid adjustment" | "changed rows by SQL" | "refused webhook" | "refused job" | "cannot decrypt" | "added row" | "changed row" | "deleted row" | "exported rows" | null; since?: string | null; cursor?: string | null };
     status: 200;
     answer: AuditPage;
   };

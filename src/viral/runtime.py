@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from viral.adapters.claude.client import Claude, checked_url
+from viral.adapters.claude.critic import ClaudeCritic
+from viral.adapters.claude.writer import ClaudeWriter
 from viral.adapters.clerk.people import ClerkApi
 from viral.adapters.clerk.tokens import ClerkTokens
 from viral.adapters.inngest import Inngest
@@ -21,6 +24,7 @@ from viral.database.secrets import Secrets
 from viral.database.urls import parse_url
 from viral.errors import BadSetting, MigrationsPending, ServerRefused
 from viral.features.erasure import apply_tombstones
+from viral.features.generations.costs import Budget
 from viral.features.scoring.effects import word_hasher
 from viral.postgres.branches.registry import MAIN
 from viral.servers import (
@@ -68,6 +72,9 @@ class Runtime:
     reading: Reading
     writer: Writer
     critic: Critic
+    # These cost nothing: they do what a tenant's cap leaves undone, and samples.
+    offline_writer: Writer
+    offline_critic: Critic
     vendors: Vendors
     clock: Callable[[], datetime]
     # The branch of the database, where it is not main.
@@ -77,6 +84,11 @@ class Runtime:
     def hashed(self) -> Callable[[str], str]:
         """The function that hides words among shared effects."""
         return word_hasher(self.secrets.word_key)
+
+    @property
+    def budget(self) -> Budget:
+        """What Claude may cost a tenant a day, and who writes after that."""
+        return Budget(self.settings.claude_daily_cost, self.offline_writer)
 
 
 @asynccontextmanager
@@ -95,6 +107,9 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
         # A backup may have brought back who was erased: gone again before anybody is served.
         await apply_tombstones(migrator_url(settings, secrets), settings.home)
         vendors = await stack.enter_async_context(_vendors(settings, clock))
+        offline = OfflineWriter(), OfflineCritic()
+        claude = await stack.enter_async_context(open_claude(settings))
+        writer, critic = _writer_and_critic(settings, claude, *offline)
         databases = {}
         for role in ("viral_app", "viral_signin", "viral_system", "viral_worker"):
             url = urls.app if role == "viral_app" else urls.for_role(role, secrets)
@@ -118,8 +133,10 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
             system=databases["viral_system"],
             worker=databases["viral_worker"],
             reading=Reading(databases["viral_app"], replica),
-            writer=OfflineWriter(),
-            critic=OfflineCritic(),
+            writer=writer,
+            critic=critic,
+            offline_writer=offline[0],
+            offline_critic=offline[1],
             vendors=vendors,
             clock=clock,
             branch=None if (name := branch_name(settings)) == MAIN.name else name,
@@ -161,6 +178,33 @@ async def _vendors(settings: Settings, clock: Callable[[], datetime]) -> AsyncIt
             _stripe(settings, outgoing),
             _inngest(settings, outgoing, clock),
         )
+    finally:
+        await outgoing.close()
+
+
+def _writer_and_critic(
+    settings: Settings, claude: Claude | None, writer: Writer, critic: Critic
+) -> tuple[Writer, Critic]:
+    """Put Claude before the offline ones, where a key is set."""
+    if claude is None:
+        return writer, critic
+    return (
+        ClaudeWriter(claude, model=settings.writer_model, offline=writer),
+        ClaudeCritic(claude, model=settings.critic_model, offline=critic),
+    )
+
+
+@asynccontextmanager
+async def open_claude(settings: Settings) -> AsyncIterator[Claude | None]:
+    """Wire Claude, where a key is set; nothing is loaded or sent before it is asked."""
+    key = settings.anthropic_api_key
+    if key is None or not key.get_secret_value():
+        yield None
+        return
+    url = checked_url(settings.anthropic_base_url)
+    outgoing = Outgoing(vendors=[url])
+    try:
+        yield Claude(api_key=key.get_secret_value(), base_url=url, outgoing=outgoing)
     finally:
         await outgoing.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from decimal import Decimal
 from pathlib import Path
 from typing import Literal
 
@@ -46,6 +47,7 @@ class Settings(BaseSettings):
         description="Folder of this installation: keys, data, logs.",
     )
     port: int = Field(default=8000, ge=1, le=65535, description="Port of the dashboard and API.")
+    studio_port: int = Field(default=5555, ge=1, le=65535, description="Port of Studio.")
     pg_port: int | None = Field(
         default=None,
         ge=1,
@@ -143,6 +145,31 @@ class Settings(BaseSettings):
         default="",
         validation_alias="STRIPE_PRICES",
         description="Stripe's price of each plan, `STARTER=price_1,PRO=price_2,AGENCY=price_3`.",
+    )
+    anthropic_api_key: SecretStr | None = Field(
+        default=None,
+        validation_alias="ANTHROPIC_API_KEY",
+        description="The key of Anthropic: Claude critiques and writes. Unset: both offline.",
+    )
+    anthropic_base_url: str = Field(
+        default="https://api.anthropic.com",
+        validation_alias="ANTHROPIC_BASE_URL",
+        description="Where Anthropic's API is.",
+    )
+    critic_model: str = Field(
+        default="claude-sonnet-5-5",
+        pattern=r"^[A-Za-z0-9._:@-]{1,100}$",
+        description="The model of Claude that critiques.",
+    )
+    writer_model: str = Field(
+        default="claude-sonnet-5-5",
+        pattern=r"^[A-Za-z0-9._:@-]{1,100}$",
+        description="The model of Claude that writes.",
+    )
+    claude_daily_cost: Decimal = Field(
+        default=Decimal("1.00"),
+        ge=Decimal(0),
+        description="USD a tenant may cost at Anthropic a day (UTC); then all is done offline.",
     )
     jobs: Literal["local", "inngest"] = Field(
         default="local",

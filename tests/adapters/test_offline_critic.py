@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
 from viral.adapters.offline_critic import OfflineCritic
-from viral.features.reflexion.critic import Critique, Miss
+from viral.features.reflexion.critic import Critique, Miss, Neighbour
 from viral.features.scoring.predictions import Reason
 from viral.schema.vocabulary import Direction
 
@@ -145,3 +146,51 @@ async def test_the_tone_is_calm() -> None:
 
 async def test_the_same_miss_gives_the_same_critique() -> None:
     assert await critique(make_miss()) == await critique(make_miss())
+
+
+def said(answer: Critique) -> list[tuple[str, int, str]]:
+    return [(each.predicate, each.sign, each.confidence) for each in answer.hypotheses]
+
+
+async def test_it_guesses_at_the_two_largest_wrong_way_effects_that_can_be_said() -> None:
+    answer = await critique(make_miss(actual=10))
+
+    assert [("hook:question", -1, "high"), ("hour:18..20", -1, "high")] == said(answer)
+    assert answer.hypotheses[0].because.startswith("`hook: question` raised the score")
+
+
+async def test_a_score_too_low_guesses_at_what_lowered_it() -> None:
+    answer = await critique(make_miss(actual=95, direction="under-predicted"))
+
+    assert [("duration:31..62", 1, "low"), ("word:tips", 1, "low")] == said(answer)
+
+
+async def test_what_the_grammar_cannot_say_is_passed_over() -> None:
+    strange = (
+        Reason("sound", "x" * 200, "", 9),
+        Reason("hour", "late", "", 8),
+        Reason("word", "two words", "", 7),
+        Reason("tenant_word", "two words", "", 6),
+        Reason("sound", "original", "", 5),
+    )
+
+    answer = await critique(make_miss(reasons=strange))
+
+    assert ["word:two words", "sound:original"] == [each[0] for each in said(answer)]
+
+
+async def test_a_word_of_the_title_stands_out_when_its_videos_missed_likewise() -> None:
+    neighbours = (
+        Neighbour("Leftover soup", "food", 60, 25),
+        Neighbour("Rice in five minutes", "food", 60, 62),
+        Neighbour("Noodles in a pan", "food", 60, 58),
+    )
+    miss = replace(make_miss(reasons=()), neighbours=neighbours)
+
+    answer = await critique(miss)
+
+    assert [("word:leftover", -1, "medium")] == said(answer)
+
+
+async def test_an_accurate_score_gives_no_guess() -> None:
+    assert () == (await critique(make_miss(actual=69, direction="accurate"))).hypotheses

@@ -281,7 +281,7 @@ def _imported(path: Path) -> set[str]:
     return names
 
 
-def test_c13_one_module_alone_calls_the_outside() -> None:
+def test_c13_one_module_alone_calls_the_outside_and_lends_its_client_to_one_sdk() -> None:
     root = Path(viral.__file__).parent
     callers = {
         path.relative_to(root).as_posix()
@@ -290,4 +290,7 @@ def test_c13_one_module_alone_calls_the_outside() -> None:
         if name.startswith(tuple(f"{client}." for client in CLIENTS)) or name in CLIENTS
     }
 
-    assert {"adapters/outgoing.py"} == callers
+    sdk = root / "adapters" / "claude" / "sdk.py"
+    assert {"adapters/outgoing.py", "adapters/claude/sdk.py"} == callers
+    assert {"anthropic"} == {name for name in _imported(sdk) if name in CLIENTS}
+    assert "http_client=client" in sdk.read_text()

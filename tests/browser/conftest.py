@@ -99,6 +99,7 @@ def process_environment(cluster: Cluster, database: str, folder: Path, port: int
     shutil.copy2(source, home / "secrets.json")
     return {
         "PATH": os.environ["PATH"],
+        "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
         "VIRAL_HOME": str(home),
         "VIRAL_PORT": str(port),
         "DATABASE_URL": cluster.url("viral_app", database).libpq(password=True),

@@ -15,7 +15,7 @@ from typer.main import get_command
 
 from viral.cli.application import application
 
-HEAVY = {"asyncpg", "httpx", "litestar", "numpy", "sqlalchemy"}
+HEAVY = {"anthropic", "asyncpg", "httpx", "litestar", "numpy", "sqlalchemy"}
 UNIT = "id,platform,published_at,views,likes,title\n"
 
 

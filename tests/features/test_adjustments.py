@@ -25,7 +25,7 @@ from studio import (
 
 from viral.database.engine import Database
 from viral.errors import AlreadyExists, BadInput, NotFound
-from viral.features.reflexion.adjustments import undo_adjustment
+from viral.features.reflexion.undo import undo_adjustment
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ async def test_an_undo_restores_the_prediction_and_freezes_the_effect(
     await add_results(app, alice.id, many(10))
     await learn(app, system)
     before = await foretell(app, alice)
-    await add_results(app, alice.id, many(20, prefix="w", views=400, first_day=10))
+    await add_results(app, alice.id, many(40, prefix="w", views=400, first_day=10))
     now = NOW + timedelta(days=40)
     await learn(app, system, now=now)
     newest = [each for each in await adjustments_of(app, alice) if each.applied_at == now]
@@ -105,7 +105,7 @@ async def test_an_undo_restores_the_prediction_and_freezes_the_effect(
     moved = (level.new_value - level.old_value) / 2  # the score is the mean of two goals
     assert undone.score.score == pytest.approx(changed.score.score - moved, abs=0.11)
     assert changed.score != before.score
-    await add_results(app, alice.id, many(20, prefix="x", views=900_000, first_day=40))
+    await add_results(app, alice.id, many(40, prefix="x", views=900_000, first_day=40))
     await learn(app, system, now=NOW + timedelta(days=80))
     later = await adjustments_of(app, alice)
     same = [e for e in later if (e.adjustment_type, e.goal) == ("tenant", "reach")]
@@ -132,7 +132,7 @@ async def test_an_adjustment_is_undone_once_and_not_before_a_later_one(
 ) -> None:
     await add_results(app, alice.id, many(10))
     await learn(app, system)
-    await add_results(app, alice.id, many(20, prefix="w", views=400, first_day=10))
+    await add_results(app, alice.id, many(40, prefix="w", views=400, first_day=10))
     await learn(app, system, now=NOW + timedelta(days=40))
     newer, older = [
         each

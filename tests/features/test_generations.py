@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from random import Random
 from uuid import UUID
@@ -16,8 +17,10 @@ from studio import NOW, add_results, add_trends, execute, fetch, generate, learn
 from viral.adapters.offline_writer import OfflineWriter
 from viral.database.engine import Database
 from viral.errors import BadInput, NotFound, NothingToWriteAbout, QuotaExceeded
+from viral.features.generations.brief import topic_of
 from viral.features.generations.concepts import find_concept, newest_concepts
-from viral.features.generations.drafts import Brief, Draft
+from viral.features.generations.drafts import Brief, Written
+from viral.features.generations.phrasing import runs_of
 from viral.features.generations.quota import refund_stale, take_quota
 from viral.schema.content import Concept
 from viral.schema.vocabulary import PLATFORMS, category_of, platform_of
@@ -26,18 +29,31 @@ from viral.schema.vocabulary import PLATFORMS, category_of, platform_of
 class FailingWriter:
     """A writer whose service is down."""
 
-    async def write(self, brief: Brief, *, rng: Random) -> list[Draft]:  # noqa: ARG002
+    name = "failing"
+
+    async def write(
+        self,
+        brief: Brief,  # noqa: ARG002
+        *,
+        rng: Random,  # noqa: ARG002
+        advance: Callable[[int], None] | None = None,  # noqa: ARG002
+    ) -> Written:
         raise ConnectionError
 
 
 class CountingWriter:
     """A writer that delivers another number than was asked for."""
 
+    name = "counting"
+
     def __init__(self, count: int) -> None:
         self._count = count
 
-    async def write(self, brief: Brief, *, rng: Random) -> list[Draft]:
-        return await OfflineWriter().write(replace(brief, count=self._count), rng=rng)
+    async def write(
+        self, brief: Brief, *, rng: Random, advance: Callable[[int], None] | None = None
+    ) -> Written:
+        asked = replace(brief, count=self._count)
+        return await OfflineWriter().write(asked, rng=rng, advance=advance)
 
 
 @pytest.fixture
@@ -78,6 +94,12 @@ def forecasts_of(concepts: list[Concept]) -> list[tuple[object, ...]]:
     return [
         (p.platform, p.score, p.low, p.high, p.reasons) for c in concepts for p in c.predictions
     ]
+
+
+def _runs(concept: Concept) -> set[tuple[str, ...]]:
+    topic = topic_of(concept.trend)
+    lines = (concept.title, concept.hook, concept.caption)
+    return {run for line in lines for run in runs_of(line, topic)}
 
 
 async def test_concepts_are_stored_with_a_prediction_for_every_platform(
@@ -134,7 +156,7 @@ async def test_the_same_seed_and_history_give_the_same_concepts(
     assert words_of(first) != words_of(other)
 
 
-async def test_no_title_or_hook_stands_twice_within_the_last_two_hundred(
+async def test_no_line_or_phrase_stands_twice_within_the_last_two_hundred(
     app: Database, system: Database, cluster: Cluster
 ) -> None:
     await add_trends(system)
@@ -149,6 +171,9 @@ async def test_no_title_or_hook_stands_twice_within_the_last_two_hundred(
         lines = [getattr(each, attribute).casefold() for each in written]
         for place, line in enumerate(lines):
             assert line not in lines[max(0, place - 200) : place]
+    runs = [_runs(each) for each in written]
+    for place, own in enumerate(runs):
+        assert own.isdisjoint(set().union(*runs[max(0, place - 200) : place]))
 
 
 async def test_what_is_written_is_complete(app: Database, studio: TestTenant) -> None:
@@ -215,6 +240,14 @@ async def test_a_writer_that_delivers_nothing_costs_nothing(
         await generate(app, studio.id, 5, writer=CountingWriter(0))
 
     assert await quota(admin, studio) == (0, 0, 0)
+
+
+async def test_a_generation_names_its_writer(
+    app: Database, studio: TestTenant, admin: AsyncConnection
+) -> None:
+    await generate(app, studio.id, 1, writer=CountingWriter(1))
+
+    assert await fetch(admin, "SELECT writer FROM generations") == [("counting",)]
 
 
 async def test_a_writer_cannot_deliver_more_than_was_paid_for(

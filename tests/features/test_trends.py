@@ -13,15 +13,8 @@ from studio import NOW, add_trends, fetch, trend
 
 from viral.database.engine import Database
 from viral.errors import BadFile
-from viral.features import trends
-from viral.features.trends import (
-    MIDDLE_SCORE,
-    TrendsFile,
-    current_trends,
-    import_trends,
-    list_trends,
-    read_trends,
-)
+from viral.features.trends import current_trends, files, import_trends, list_topics
+from viral.features.trends.files import MIDDLE_SCORE, TrendsFile, read_trends
 
 CSV = """Topic,Category,Score,Source,Keywords,URL
 one-pan dinners,Food,90,trends,"onepan, Dinner",https://example.com/1
@@ -165,7 +158,7 @@ def test_a_feed_that_never_closes_its_elements_ends(tmp_path: Path) -> None:
 
 def test_a_huge_file_is_refused_unread(tmp_path: Path) -> None:
     with pytest.raises(BadFile, match="more than 5 MB"):
-        read(tmp_path, b"topic\n" + b"a\n" * (trends.LARGEST_FILE_BYTES // 2))
+        read(tmp_path, b"topic\n" + b"a\n" * (files.LARGEST_FILE_BYTES // 2))
 
 
 async def test_text_that_postgresql_cannot_store_is_cleaned(
@@ -178,7 +171,7 @@ async def test_text_that_postgresql_cannot_store_is_cleaned(
         await import_trends(session, found.rows, now=NOW)
 
     stored = "SELECT topic, category, source, external_id, url FROM trends"
-    assert await fetch(admin, stored) == [("ab",) * 5]
+    assert await fetch(admin, stored) == [("ab", "ab", "ab", "ab", None)]
 
 
 async def test_a_trend_that_its_source_named_before_is_refreshed(
@@ -223,6 +216,6 @@ async def test_trends_of_a_newer_day_come_first_then_the_stronger(
     await add_trends(system, trend("weak", score=1), trend("strong", score=2))
 
     async with app.tenant_session(alice.id) as session:
-        listed = await list_trends(session, limit=2)
+        listed = await list_topics(session, limit=2)
 
-    assert [each.topic for each in listed] == ["strong", "weak"]
+    assert [each.trend.topic for each in listed] == ["strong", "weak"]

@@ -19,7 +19,7 @@ from viral.features.jobs.queue import Wish, enqueue, find_job
 from viral.features.jobs.types import JobType
 from viral.features.performance.files import ResultRow
 from viral.features.performance.imports import import_results
-from viral.features.reflexion.adjustments import undo_adjustment
+from viral.features.reflexion.undo import undo_adjustment
 from viral.schema.base import uuid7
 from viral.schema.content import Concept
 from viral.schema.encrypted import Secret

@@ -38,6 +38,7 @@ ROUTES = (
     "/api/v1/reflexion",
     "/api/v1/reflexion/adjustments",
     "/api/v1/reflexion/insights",
+    "/api/v1/reflexion/report",
 )
 
 

@@ -39,6 +39,7 @@ class Up:
             "PATH": os.environ["PATH"],
             "VIRAL_HOME": str(home),
             "VIRAL_PORT": str(port),
+            "VIRAL_STUDIO_PORT": str(free_port()),
         }
         self.home = home
         self.port = port
@@ -68,10 +69,18 @@ class Up:
 
     def is_healthy(self) -> bool:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health", timeout=5) as page:
-                return bool(page.status == 200)
+            return {200} == {self.status_of(port) for port in self.ports}
         except OSError:
             return False
+
+    @property
+    def ports(self) -> list[str]:
+        """The dashboard's and Studio's."""
+        return [self.environment["VIRAL_PORT"], self.environment["VIRAL_STUDIO_PORT"]]
+
+    def status_of(self, port: str) -> int:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as page:
+            return int(page.status)
 
     def processes(self) -> list[str]:
         """Every live process that names this home: ours, and the server's."""
@@ -140,6 +149,10 @@ def up(short_folder: Path) -> Iterator[Up]:
     shutil.rmtree(folder)
 
 
+def _is_child(command: str) -> bool:
+    return any(f" {name}" in command for name in ("web", "worker", "studio"))
+
+
 def wait_until(is_true: Callable[[], bool], seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while not is_true():
@@ -151,6 +164,9 @@ def test_the_product_survives_its_database_and_leaves_nothing_behind(up: Up) -> 
     second = up.viral("up")
     assert 0 == second.returncode
     assert f"pid {up.process.pid}" in second.stdout
+    studio = up.viral("studio")
+    assert f"http://127.0.0.1:{up.ports[1]}/sign-in?token=" in studio.stdout
+    assert "token=" not in (up.home / "logs" / "studio.log").read_text()
 
     writer = Writer(up.home)
     writer.start()
@@ -170,7 +186,7 @@ def test_the_product_survives_its_database_and_leaves_nothing_behind(up: Up) -> 
 def test_a_killed_supervisor_takes_its_children_along_and_the_next_one_joins(up: Up) -> None:
     os.kill(up.process.pid, signal.SIGKILL)
     up.process.wait()
-    wait_until(lambda: not any(" web" in each or " worker" in each for each in up.processes()), 15)
+    wait_until(lambda: not any(_is_child(each) for each in up.processes()), 15)
 
     again = Up(up.home, up.port)
     up.process = again.process

@@ -88,8 +88,14 @@ def settings_for(
 
 @asynccontextmanager
 async def serving(settings: Settings) -> AsyncIterator[Litestar]:
+    """Start the dashboard and the API."""
+    async with living(create_application(settings)) as application:
+        yield application
+
+
+@asynccontextmanager
+async def living(application: Litestar) -> AsyncIterator[Litestar]:
     """Start an application and stop it in one task of its own, as a server does."""
-    application = create_application(settings)
     started, stop = asyncio.Event(), asyncio.Event()
 
     async def live() -> None:
@@ -226,6 +232,12 @@ async def live_some_weeks(
         ]
         async with app.tenant_session(tenant.id) as session:
             await import_results(session, rows)
+        critic = OfflineCritic()
         await run_reflexion(
-            app, system, critic=OfflineCritic(), now=now + timedelta(days=3), hashed=hashed
+            app,
+            system,
+            critic=critic,
+            offline=critic,
+            now=now + timedelta(days=3),
+            hashed=hashed,
         )

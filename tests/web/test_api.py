@@ -21,6 +21,7 @@ from web.routes import routes_of
 TABLE_OF = {
     "concept_id": "concepts",
     "adjustment_id": "scoring_adjustments",
+    "insight_id": "reflexion_insights",
     "job_id": "job_queue",
     "member_id": "memberships",
     "invitation_id": "invitations",
@@ -39,6 +40,11 @@ BODIES: dict[str, tuple[str, object]] = {
     "/api/v1/invitations": ("POST", {"email": "x@example.com", "role": "MEMBER"}),
     "/api/v1/api-keys": ("POST", {"name": "x", "scopes": ["read"]}),
     "/api/v1/billing/checkout": ("POST", {"plan": "PRO"}),
+    "/api/v1/reflexion/shared/undo": (
+        "POST",
+        {"platform": "tiktok", "goal": "reach", "family": "global", "key": ""},
+    ),
+    "/api/v1/reflexion/replays": ("POST", {"platform": "tiktok"}),
 }
 
 

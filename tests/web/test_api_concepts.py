@@ -103,3 +103,45 @@ async def test_a_limit_has_limits(alices: Browser) -> None:
 
 async def test_an_id_that_is_no_id_is_nothing(alices: Browser) -> None:
     assert (await alices.get("/api/v1/concepts/1%20OR%201=1")).status_code == 404
+
+
+async def test_concepts_are_searched_kept_and_taken_along(
+    alices: Browser, system: Database
+) -> None:
+    await add_sample_trends(system)
+    made = (await alices.send("/api/v1/concepts", {"count": 3, "category": "food"})).json()
+    address = f"/api/v1/concepts/{made[0]['id']}/favorite"
+
+    kept = await alices.send(address, {}, method="PUT")
+    listed = await alices.get("/api/v1/concepts?favorite=true&category=food")
+    missed = await alices.get("/api/v1/concepts?search=zzzzz")
+    csv = await alices.get("/api/v1/concepts/export?favorite=true")
+    lines = await alices.get("/api/v1/concepts/export?format=json")
+    left = await alices.send(address, {}, method="DELETE")
+
+    assert (kept.status_code, kept.json()["is_favorite"]) == (200, True)
+    assert [made[0]["id"]] == [each["id"] for each in listed.json()["concepts"]]
+    assert [] == missed.json()["concepts"]
+    assert csv.headers["content-disposition"] == 'attachment; filename="concepts.csv"'
+    assert (2, 3) == (len(csv.text.splitlines()), len(lines.text.splitlines()))
+    assert (left.status_code, left.json()["is_favorite"]) == (200, False)
+
+
+async def test_another_tenants_concept_is_not_kept(
+    alices: Browser, bobs: Browser, system: Database
+) -> None:
+    await add_sample_trends(system)
+    made = (await alices.send("/api/v1/concepts", {"count": 1})).json()[0]
+
+    answer = await bobs.send(f"/api/v1/concepts/{made['id']}/favorite", {}, method="PUT")
+
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+
+async def test_an_order_becomes_a_job(alices: Browser) -> None:
+    ordered = await alices.send("/api/v1/concepts/orders", {"count": 2})
+    job = await alices.get(f"/api/v1/jobs/{ordered.json()['job_id']}")
+    many = await alices.send("/api/v1/concepts/orders", {"count": 101})
+
+    assert (ordered.status_code, job.json()["job_type"]) == (202, "generate-concepts")
+    assert (many.status_code, many.json()["code"]) == (422, "bad_input")

@@ -19,7 +19,7 @@ from viral.adapters.addresses import HINT, Resolver, public_addresses, refused, 
 from viral.errors import AddressRefused, VendorRefused, VendorUnreachable, ViralError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 
 REDIRECTS = 3
 # More addresses than these would leave each too little of the deadline.
@@ -159,6 +159,16 @@ class Outgoing:
         )
         return await self._recorded(call)
 
+    def sdk_client(self, *, longest_wait_s: float, max_bytes: int) -> httpx2.AsyncClient:
+        """Give a vendor's SDK a client over the wire to vendors, under the rules of this module.
+
+        It calls vendors only, follows no redirects, keeps no cookies, and takes no answer of more
+        than `max_bytes`. The SDK does the attempts and the time-outs: it is told not to wait when
+        the vendor asks for more than `longest_wait_s`. Failed connections are VendorUnreachable.
+        """
+        wire = _SdkWire(self._vendor_wire, self._vendors, longest_wait_s, max_bytes)
+        return httpx2.AsyncClient(transport=wire, trust_env=False, follow_redirects=False)
+
     async def close(self) -> None:
         """Close the connections that are kept."""
         await self._vendor_wire.aclose()
@@ -263,6 +273,75 @@ class Outgoing:
         return None
 
 
+class _SdkWire(httpx2.AsyncBaseTransport):
+    """The wire to vendors as an SDK may use it."""
+
+    def __init__(
+        self,
+        wire: httpx2.AsyncHTTPTransport,
+        vendors: set[httpx2.Origin],
+        longest_wait_s: float,
+        max_bytes: int,
+    ) -> None:
+        self._wire = wire
+        self._vendors = vendors
+        self._longest_wait_s = longest_wait_s
+        self._max_bytes = max_bytes
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        host = _host(request.url)
+        if request.url.origin not in self._vendors:
+            raise refused(host, "it is no vendor of the settings")
+        request.headers.pop("cookie", None)
+        try:
+            response = await self._wire.handle_async_request(request)
+        except httpx2.LocalProtocolError:
+            raise _unsendable(host) from None
+        except httpx2.TransportError as error:
+            raise _unreachable(host, error) from error
+        if response.headers.get("content-encoding", "identity").lower() != "identity":
+            await response.aclose()
+            raise _encoded(host)
+        self._bound_wait(response)
+        assert isinstance(response.stream, httpx2.AsyncByteStream)
+        response.stream = _Bounded(response.stream, host, self._max_bytes)
+        return response
+
+    def _bound_wait(self, response: httpx2.Response) -> None:
+        """Leave one header that says how long to wait, in seconds, and no wait that is too long."""
+        answer = Answer(response.status_code, dict(response.headers.items()), b"")
+        wait_s = _retry_after_s(answer)
+        for name in ("retry-after-ms", "retry-after"):
+            response.headers.pop(name, None)
+        if wait_s > self._longest_wait_s:
+            response.headers["x-should-retry"] = "false"
+        elif wait_s > 0:
+            response.headers["retry-after"] = f"{wait_s:g}"
+
+
+class _Bounded(httpx2.AsyncByteStream):
+    """An answer's body up to its limit."""
+
+    def __init__(self, stream: httpx2.AsyncByteStream, host: str, max_bytes: int) -> None:
+        self._stream = stream
+        self._host = host
+        self._max_bytes = max_bytes
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        read = 0
+        try:
+            async for part in self._stream:
+                read += len(part)
+                if read > self._max_bytes:
+                    raise _too_long(self._host, self._max_bytes)
+                yield part
+        except httpx2.TransportError as error:
+            raise _unreachable(self._host, error) from error
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
 def _host(url: httpx2.URL) -> str:
     return url.raw_host.decode("ascii")
 
@@ -331,11 +410,19 @@ async def _sent(call: _Call, wire: httpx2.AsyncHTTPTransport, request: httpx2.Re
         async for part in parts:
             body += part
             if len(body) > call.max_bytes:
-                raise VendorRefused(f"{call.host} answers with more than {call.max_bytes} bytes.")
+                raise _too_long(call.host, call.max_bytes)
     # Identity was asked for; to unpack it would need a second limit.
     if body and response.headers.get("content-encoding", "identity").lower() != "identity":
-        raise VendorRefused(f"{call.host} answers in an encoding that was not asked for.")
+        raise _encoded(call.host)
     return Answer(response.status_code, dict(response.headers.items()), bytes(body))
+
+
+def _too_long(host: str, max_bytes: int) -> VendorRefused:
+    return VendorRefused(f"{host} answers with more than {max_bytes} bytes.")
+
+
+def _encoded(host: str) -> VendorRefused:
+    return VendorRefused(f"{host} answers in an encoding that was not asked for.")
 
 
 def _unsendable(host: str) -> VendorRefused:

@@ -34,6 +34,7 @@ from viral.cli import (
     replica,
     scale,
     server,
+    studio,
     tenant,
     tenant_export,
     trends,
@@ -61,6 +62,7 @@ application.command("doctor")(doctor.doctor)
 application.command("sign-in")(up.sign_in)
 application.command("web")(processes.web)
 application.command("worker")(processes.worker)
+application.command("studio")(studio.studio)
 application.add_typer(server.group, name="server")
 application.add_typer(branch.group, name="branch")
 application.add_typer(scale.group, name="scale")

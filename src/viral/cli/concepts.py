@@ -1,18 +1,39 @@
-"""`viral concepts`: written from trends, with predictions."""
+"""`viral concepts`: written from trends, with predictions; found, kept and taken along."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated
+import sys
+from contextlib import asynccontextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+from uuid import UUID
 
 import typer
 from rich.text import Text
 
-from viral.cli.output import out, print_json
+from viral.cli.output import err, out, print_json, print_table, progress_bar
+from viral.errors import BadFile, BadInput
 from viral.settings import load_settings
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from contextlib import AbstractContextManager
+    from typing import TextIO
+
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from viral.features.generations.history import ConceptFilter
     from viral.schema.content import Concept, Prediction
+
+Slug = Annotated[str, typer.Option("--tenant", help="The tenant's slug.")]
+OfCategory = Annotated[str | None, typer.Option("--category", help="Only this category.")]
+Favorites = Annotated[bool, typer.Option("--favorites", help="Only favourites.")]
+Words = Annotated[
+    str, typer.Option("--search", help="Words that all stand in title, hook, caption or script.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Id = Annotated[str, typer.Argument(metavar="ID", help="The concept's id, see list.")]
 
 group = typer.Typer(no_args_is_help=True, help="Concepts: ideas for videos, with predictions.")
 
@@ -24,7 +45,7 @@ def _group() -> None:
 
 @group.command()
 def generate(
-    tenant: Annotated[str, typer.Option("--tenant", help="The tenant's slug.")],
+    tenant: Slug,
     count: Annotated[int, typer.Option("--count", help="How many, 1 to 100.")] = 3,
     category: Annotated[str | None, typer.Option("--category", help="One category.")] = None,
     platform: Annotated[
@@ -33,24 +54,220 @@ def generate(
     seed: Annotated[
         int | None, typer.Option("--seed", help="The same seed and history give the same.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write concepts from trends and predict their scores, with reasons.
 
     Example: viral concepts generate --tenant demo --count 3 --category food
     """
-    concepts = asyncio.run(
-        _generate(tenant, count=count, category=category, platform=platform, seed=seed)
-    )
+    with progress_bar("Writing") as advance:
+        concepts = asyncio.run(
+            _generate(
+                tenant,
+                count=count,
+                category=category,
+                platform=platform,
+                seed=seed,
+                advance=lambda wanted, done: advance("Writing candidates", done, wanted),
+            )
+        )
     if as_json:
-        print_json([_document(concept) for concept in concepts])
+        from viral.features.generations.history import concept_document
+
+        print_json([concept_document(concept) for concept in concepts])
         return
     for concept in concepts:
         _show(concept)
 
 
+@group.command("list")
+def list_(
+    tenant: Slug,
+    search: Words = "",
+    category: OfCategory = None,
+    favorites: Favorites = False,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="How many.")] = 20,
+    after: Annotated[
+        str | None, typer.Option("--after", metavar="ID", help="Go on behind this concept.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List concepts, the newest first.
+
+    Example: viral concepts list --tenant demo --search "chickpeas crispy" --favorites
+    """
+    found = asyncio.run(
+        _list(
+            tenant,
+            search,
+            category,
+            only_favorites=favorites,
+            limit=limit,
+            after=None if after is None else _id(after),
+        )
+    )
+    if as_json:
+        from viral.features.generations.history import concept_document
+
+        print_json([concept_document(concept) for concept in found])
+    elif found:
+        print_table(
+            ("id", "made", "", "category", "title", "hook", "score"),
+            [
+                (
+                    each.id,
+                    f"{each.created_at:%Y-%m-%d}",
+                    "★" if each.is_favorite else " ",
+                    each.category,
+                    each.title,
+                    each.hook_type,
+                    max((one.score for one in each.predictions), default=None),
+                )
+                for each in found
+            ],
+        )
+        if len(found) == limit:
+            err.print(f"Go on with --after {found[-1].id}.")
+    else:
+        out.print("There is no such concept.")
+
+
+@group.command()
+def favorite(
+    concept: Id,
+    tenant: Slug,
+    off: Annotated[bool, typer.Option("--off", help="No longer.")] = False,
+) -> None:
+    """Make a concept a favourite, or no longer one.
+
+    Example: viral concepts favorite 0199f3a0-5c1e-7b60-8b58-0f2f3c1f2a77 --tenant demo
+    """
+    title = asyncio.run(_favorite(tenant, _id(concept), is_favorite=not off))
+    out.print(Text.assemble((title, "bold"), " is no favourite." if off else " is a favourite."))
+
+
+@group.command()
+def export(
+    tenant: Slug,
+    as_format: Annotated[
+        Literal["csv", "json"], typer.Option("--format", help="json is one object a line.")
+    ] = "csv",
+    file: Annotated[
+        Path | None, typer.Option("--out", help="A file; standard output if unset.")
+    ] = None,
+    search: Words = "",
+    category: OfCategory = None,
+    favorites: Favorites = False,
+) -> None:
+    """Write all concepts, or those that are found, as CSV or JSON.
+
+    Example: viral concepts export --tenant demo --format json --out concepts.jsonl
+    """
+    try:
+        with _opened(file) as text:
+            written = asyncio.run(
+                _export(tenant, search, category, text, only_favorites=favorites, form=as_format)
+            )
+    except OSError as error:
+        raise BadFile(
+            f"{file} cannot be written: {error.strerror}.", hint="Name a file that is not there."
+        ) from error
+    err.print(f"{written:,} concepts are written.")
+
+
+async def _list(
+    slug: str,
+    search: str,
+    category: str | None,
+    *,
+    only_favorites: bool,
+    limit: int,
+    after: UUID | None,
+) -> list[Concept]:
+    from viral.features.generations.concepts import find_concept
+    from viral.features.generations.history import all_concepts
+
+    async with _tenant_session(slug) as session:
+        wanted = _filter(search, category, only_favorites=only_favorites)
+        before = None
+        if after is not None:
+            last = await find_concept(session, after)
+            before = last.created_at, last.id
+        pages = all_concepts(session, wanted, most=limit, before=before)
+        return [concept async for page in pages for concept in page]
+
+
+async def _favorite(slug: str, concept_id: UUID, *, is_favorite: bool) -> str:
+    from viral.features.generations.history import keep_concept
+
+    async with _tenant_session(slug) as session:
+        return (await keep_concept(session, concept_id, is_favorite=is_favorite)).title
+
+
+async def _export(
+    slug: str,
+    search: str,
+    category: str | None,
+    text: TextIO,
+    *,
+    only_favorites: bool,
+    form: Literal["csv", "json"],
+) -> int:
+    from viral.features.generations.history import all_concepts, as_csv, as_json_lines
+
+    written = 0
+    async with _tenant_session(slug) as session:
+        wanted = _filter(search, category, only_favorites=only_favorites)
+        async for page in all_concepts(session, wanted):
+            text.write(
+                as_json_lines(page) if form == "json" else as_csv(page, with_header=not written)
+            )
+            written += len(page)
+    return written
+
+
+@asynccontextmanager
+async def _tenant_session(slug: str) -> AsyncIterator[AsyncSession]:
+    from viral.features.tenants import find_tenant
+    from viral.runtime import open_runtime
+
+    async with open_runtime(load_settings()) as runtime:
+        async with runtime.system.session_without_tenant() as session:
+            tenant = await find_tenant(session, slug)
+        async with runtime.app.tenant_session(tenant.id) as session:
+            yield session
+
+
+def _opened(file: Path | None) -> AbstractContextManager[TextIO]:
+    if file is None:
+        return nullcontext(sys.stdout)
+    return file.open("x", encoding="utf-8", newline="")
+
+
+def _filter(search: str, category: str | None, *, only_favorites: bool) -> ConceptFilter:
+    from viral.features.generations.history import ConceptFilter
+    from viral.schema.vocabulary import category_of
+
+    return ConceptFilter(
+        search, None if category is None else category_of(category), only_favorites
+    )
+
+
+def _id(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise BadInput(f"{text!r} is no concept's id.", hint="See `viral concepts list`.") from None
+
+
 async def _generate(
-    slug: str, *, count: int, category: str | None, platform: str | None, seed: int | None
+    slug: str,
+    *,
+    count: int,
+    category: str | None,
+    platform: str | None,
+    seed: int | None,
+    advance: Callable[[int, int], None],
 ) -> list[Concept]:
     from random import Random
 
@@ -72,6 +289,8 @@ async def _generate(
             hashed=runtime.hashed,
             category=None if category is None else category_of(category),
             platform=None if platform is None else platform_of(platform),
+            budget=runtime.budget,
+            progress=advance,
         )
 
 
@@ -84,6 +303,10 @@ def _show(concept: Concept) -> None:
     out.print(Text(f"    The score on {concept.predictions[0].platform} is the sum of:"))
     for line in _reasons(concept.predictions[0]):
         out.print(Text(f"    {line}", style="dim"))
+    if concept.post_at is not None:
+        here = concept.post_at.astimezone()
+        out.print(Text(f"  Post at    {concept.post_at:%a %d %b %H:%M} UTC, {here:%H:%M %Z} here"))
+    out.print(Text(f"  {concept.why_it_works}", style="dim"))
     out.print()
 
 
@@ -91,31 +314,3 @@ def _reasons(prediction: Prediction) -> list[str]:
     from viral.features.scoring.predictions import reasons_of
 
     return [f"{reason.points:+6.1f}  {reason.label}" for reason in reasons_of(prediction.reasons)]
-
-
-def _document(concept: Concept) -> dict[str, object]:
-    return {
-        "id": concept.id,
-        "title": concept.title,
-        "hook": concept.hook,
-        "hook_type": concept.hook_type,
-        "category": concept.category,
-        "script": concept.script,
-        "caption": concept.caption,
-        "hashtags": concept.hashtags,
-        "duration_s": concept.duration_s,
-        "post_at": concept.post_at,
-        "why_it_works": concept.why_it_works,
-        "prompts": concept.prompts,
-        "trend": concept.trend,
-        "predictions": [
-            {
-                "platform": each.platform,
-                "score": each.score,
-                "low": each.low,
-                "high": each.high,
-                "reasons": each.reasons,
-            }
-            for each in concept.predictions
-        ],
-    }

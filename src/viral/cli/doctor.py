@@ -62,7 +62,15 @@ def doctor(
 
 def all_checks() -> list[Check]:
     """List the checks in the order in which they are shown."""
-    from viral.postgres.doctor import connection, roles, schema, secrets, snapshots, storage
+    from viral.postgres.doctor import (
+        connection,
+        roles,
+        schema,
+        secrets,
+        snapshots,
+        storage,
+        vendors,
+    )
 
     return [
         *secrets.CHECKS,
@@ -71,6 +79,7 @@ def all_checks() -> list[Check]:
         *roles.CHECKS,
         *schema.CHECKS,
         *storage.CHECKS,
+        *vendors.CHECKS,
     ]
 
 
@@ -109,7 +118,12 @@ def gather() -> Patient:
         settings = load_settings()
     except ViralError as unreadable:
         return replace(patient, unread=dict.fromkeys(("settings", "secrets", "urls"), unreadable))
-    patient = replace(patient, settings=settings, unknown_variables=unknown_variables())
+    patient = replace(
+        patient,
+        settings=settings,
+        unknown_variables=unknown_variables(),
+        claude=lambda: _is_claude_taken(settings),
+    )
     from viral.database.secrets import Secrets
 
     try:
@@ -158,6 +172,18 @@ def _with_places(patient: Patient, settings: Settings, secrets: Secrets) -> Pati
         key_use=key_use,
         target=lambda: servers.backup_target(settings),
     )
+
+
+async def _is_claude_taken(settings: Settings) -> bool:
+    """Ask Claude about the key and the models; False without a key."""
+    from viral.runtime import open_claude
+
+    async with open_claude(settings) as claude:
+        if claude is None:
+            return False
+        for model in {settings.critic_model, settings.writer_model}:
+            await claude.check(model)
+        return True
 
 
 async def _key_use(urls: Urls, secrets: Secrets) -> Counter[Use]:

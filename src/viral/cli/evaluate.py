@@ -76,7 +76,8 @@ def evaluate_platforms(file: Path, after: Path | None = None) -> dict[str, Evalu
             evaluations[platform] = evaluate(asked, lived, partial(advance, step))
     if not evaluations:
         raise BadFile(
-            f"{file} has {sum(map(len, rows.values()))} usable videos; {LEAST_ROWS} of one platform are needed.",
+            f"{file} has {sum(map(len, rows.values()))} usable videos;"
+            f" {LEAST_ROWS} of one platform are needed.",
             hint="Name the file of your earlier results with --after.",
         )
     return evaluations

@@ -16,24 +16,35 @@ import typer
 from viral.settings import Settings, listed, load_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
+
+    from litestar import Litestar
+    from uvicorn import Server
 
 PARENT_CHECK_S = 1.0
+STARTED_CHECK_S = 0.05
 GRACE_S = 5
 
 
 def web() -> None:
     """Serve the dashboard and the API. Example: VIRAL_PORT=8080 viral web."""
-    import uvicorn
-
     from viral.web.application import create_application
 
     settings = load_settings()
     configure_logs()
+    serve(create_application(settings), settings.port)
+
+
+def serve(
+    application: Litestar, port: int, when_started: Callable[[], Awaitable[object]] | None = None
+) -> None:
+    """Serve an application on this machine until a signal, or until our supervisor is gone."""
+    import uvicorn
+
     configuration = uvicorn.Config(
-        create_application(settings),
+        application,
         host="127.0.0.1",
-        port=settings.port,
+        port=port,
         log_config=None,
         access_log=False,
         # The door knows which proxies to believe.
@@ -43,16 +54,27 @@ def web() -> None:
     )
     server = uvicorn.Server(configuration)
 
-    async def serve() -> None:
+    async def live() -> None:
         def end() -> None:
             server.should_exit = True
 
-        watcher = asyncio.create_task(_end_with_parent(end))
-        await server.serve()
-        watcher.cancel()
+        async with asyncio.TaskGroup() as tasks:
+            watcher = tasks.create_task(_end_with_parent(end))
+            if when_started is not None:
+                tasks.create_task(_once_started(server, when_started))
+            await server.serve()
+            watcher.cancel()
 
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(serve())
+        asyncio.run(live())
+
+
+async def _once_started(server: Server, act: Callable[[], Awaitable[object]]) -> None:
+    # Uvicorn says so by a flag alone.
+    while not server.started and not server.should_exit:  # noqa: ASYNC110
+        await asyncio.sleep(STARTED_CHECK_S)
+    if server.started:
+        await act()
 
 
 def worker(

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
-from uuid import UUID
 
 import typer
 from rich.text import Text
 
 from viral.cli.output import out, print_json, progress_bar
-from viral.errors import BadInput
+from viral.cli.reflexion_guards import show_guards
 from viral.settings import load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from viral.features.reflexion.run import RunReport
+    from viral.features.reflexion.versions import SharedStanding
     from viral.schema.learning import ScoringAdjustment
 
 group = typer.Typer(no_args_is_help=True, help="Reflexion: learning from misses, with proof.")
@@ -47,7 +48,11 @@ def run(as_json: AsJson = False) -> None:
                 "tenants": report.tenants,
                 "critiques": report.critiques,
                 "insights": report.insights,
+                "confirmed": report.confirmed,
+                "refuted": report.refuted,
                 "adjustments": report.adjustments,
+                "versions": report.versions,
+                "rolled_back": report.rolled_back,
             }
         )
         return
@@ -56,11 +61,17 @@ def run(as_json: AsJson = False) -> None:
         f" {report.critiques:,} critiques, {report.insights:,} insights,"
         f" {report.adjustments:,} adjustments."
     )
+    for platforms, what in (
+        (report.versions, "a new version of the shared effects is served"),
+        (report.rolled_back, "the guard took the newest version of the shared effects back"),
+    ):
+        for platform in platforms:
+            out.print(f"{platform}: {what}.")
 
 
 @group.command()
 def status(tenant: Tenant = None, as_json: AsJson = False) -> None:
-    """Show the error with learning and without, and the newest adjustments.
+    """Show the error with learning and without, what the guard waits for, and new adjustments.
 
     Example: viral reflexion status --tenant demo
     """
@@ -74,6 +85,7 @@ def status(tenant: Tenant = None, as_json: AsJson = False) -> None:
         _show_accuracy(accuracy)
     else:
         out.print("Too few results of predicted videos for a figure; five are needed.")
+    show_guards(document["own"], document["shared"])
     adjustments = document["adjustments"]
     assert isinstance(adjustments, list)
     _show_adjustments(adjustments)
@@ -81,19 +93,98 @@ def status(tenant: Tenant = None, as_json: AsJson = False) -> None:
 
 @group.command()
 def undo(
-    adjustment: Annotated[str, typer.Argument(help="The adjustment's id, see status.")],
+    adjustment: Annotated[
+        str | None, typer.Argument(help="The adjustment's id, see status.")
+    ] = None,
+    whole_run: Annotated[
+        bool, typer.Option("--run", help="All adjustments published together with it.")
+    ] = False,
+    insight: Annotated[
+        str | None, typer.Option("--insight", help="An insight and all it changed.")
+    ] = None,
+    shared: Annotated[
+        tuple[str, str, str, str] | None,
+        typer.Option(
+            "--shared",
+            metavar="PLATFORM GOAL FAMILY KEY",
+            help="An effect of all tenants, for this tenant alone.",
+        ),
+    ] = None,
+    version: Annotated[
+        tuple[str, int] | None,
+        typer.Option(
+            "--version",
+            metavar="PLATFORM NUMBER",
+            help="A version of the effects of all tenants, and those after it.",
+        ),
+    ] = None,
     tenant: Tenant = None,
     as_json: AsJson = False,
 ) -> None:
-    """Serve the value from before an adjustment again, and keep it.
+    """Serve what was served before an adjustment, a run, an insight or a version, and keep it.
 
     Example: viral reflexion undo 0199f3a0-... --tenant demo
     """
-    undone = asyncio.run(_undo(adjustment, tenant))
+    from viral.cli.reflexion_undo import undo_one
+
+    said = undo_one(
+        adjustment=adjustment,
+        whole_run=whole_run,
+        insight=insight,
+        shared=shared,
+        version=version,
+        tenant=tenant,
+    )
     if as_json:
-        print_json({"id": undone.id, "value": undone.old_value})
+        print_json(said.document)
     else:
-        out.print(f"Undone: the effect is served at {undone.old_value:+.1f} points again.")
+        out.print(said.text)
+
+
+@group.command()
+def why(
+    concept: Annotated[str, typer.Argument(help="The concept's id, see concepts.")],
+    tenant: Tenant = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show why a concept scores as it does: each effect, what it rests on, and videos like it.
+
+    Example: viral reflexion why 0199f3a0-... --tenant demo
+    """
+    from viral.cli.reflexion_pages import show_why
+
+    show_why(concept, tenant, as_json=as_json)
+
+
+@group.command()
+def report(tenant: Tenant = None, as_json: AsJson = False) -> None:
+    """Show on one page whether learning helps, what is on trial, and how good the critics are.
+
+    Example: viral reflexion report --tenant demo
+    """
+    from viral.cli.reflexion_pages import show_report
+
+    show_report(tenant, as_json=as_json)
+
+
+@group.command()
+def replay(
+    platform: Annotated[
+        str | None, typer.Option("--platform", help="One platform; without it, all.")
+    ] = None,
+    is_check: Annotated[
+        bool, typer.Option("--check", help="Only compare; exit with 1 where anything differs.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Build the learnt state anew from all stored results, bit by bit, and keep it.
+
+    Example: viral reflexion replay --check
+    """
+    from viral.cli.reflexion_replay import replay_platforms
+
+    if replay_platforms(platform, is_check=is_check, as_json=as_json):
+        raise typer.Exit(1)
 
 
 @group.command()
@@ -129,6 +220,8 @@ async def _run(advance: Callable[[str, int, int | None], None]) -> RunReport:
             runtime.app,
             runtime.system,
             critic=runtime.critic,
+            offline=runtime.offline_critic,
+            daily_cost=runtime.settings.claude_daily_cost,
             now=runtime.clock(),
             hashed=runtime.hashed,
             progress=advance,
@@ -137,8 +230,11 @@ async def _run(advance: Callable[[str, int, int | None], None]) -> RunReport:
 
 async def _status(slug: str | None) -> dict[str, object]:
     from viral.features.reflexion import status as proof
+    from viral.features.reflexion.report import own_guards
+    from viral.features.reflexion.versions import shared_standing
     from viral.features.tenants import find_tenant
     from viral.runtime import open_runtime
+    from viral.schema.vocabulary import PLATFORMS
 
     async with open_runtime(load_settings()) as runtime:
         async with runtime.system.session_without_tenant() as session:
@@ -148,8 +244,13 @@ async def _status(slug: str | None) -> dict[str, object]:
         adjustments = await runtime.reading.read(
             tenant.id, partial(proof.list_adjustments, limit=20)
         )
+        own = await runtime.reading.read(tenant.id, own_guards)
+        async with runtime.system.session_without_tenant() as session:
+            shared = [await shared_standing(session, platform) for platform in PLATFORMS]
     accuracy = proof.accuracy_of(results)
     return {
+        "own": [asdict(each) for each in own],
+        "shared": [_standing(each) for each in shared],
         "learned": learned,
         "waiting": waiting,
         "accuracy": None
@@ -164,22 +265,18 @@ async def _status(slug: str | None) -> dict[str, object]:
     }
 
 
-async def _undo(adjustment: str, slug: str | None) -> ScoringAdjustment:
-    from viral.features.reflexion.adjustments import undo_adjustment
-    from viral.features.tenants import find_tenant
-    from viral.runtime import open_runtime
-
-    try:
-        adjustment_id = UUID(adjustment)
-    except ValueError as error:
-        raise BadInput(
-            f"{adjustment[:60]!r} is not an adjustment's id.", hint="See `viral reflexion status`."
-        ) from error
-    async with open_runtime(load_settings()) as runtime:
-        async with runtime.system.session_without_tenant() as session:
-            tenant = await find_tenant(session, slug)
-        async with runtime.app.tenant_session(tenant.id) as session:
-            return await undo_adjustment(session, adjustment_id, user_id=None, now=runtime.clock())
+def _standing(each: SharedStanding) -> dict[str, object]:
+    watched = each.published
+    return {
+        "platform": each.platform,
+        "version": each.version,
+        "needed": each.needed,
+        "lead": round(each.challenger.guard.mean, 3),
+        "lead_z": round(each.challenger.z, 2),
+        "watched": 0 if watched is None else watched.guard.results,
+        "watched_lead": 0.0 if watched is None else round(watched.guard.mean, 3),
+        "watched_z": 0.0 if watched is None else round(watched.z, 2),
+    }
 
 
 def _adjustment(row: ScoringAdjustment) -> dict[str, object]:
@@ -195,6 +292,7 @@ def _adjustment(row: ScoringAdjustment) -> dict[str, object]:
         "evidence": row.reason,
         "applied_at": row.applied_at,
         "state": "undone" if row.reverted_at else "active",
+        "undone_because": row.revert_reason,
     }
 
 
@@ -216,7 +314,7 @@ def _show_adjustments(adjustments: Sequence[dict[str, object]]) -> None:
     for each in adjustments[:ADJUSTMENTS_SHOWN]:
         moved = f"{each['old']:+6.1f} to {each['new']:+6.1f}"
         where = f"{each['platform']}, {each['goal']}"
-        undone = "" if each["state"] == "active" else "  (undone)"
+        undone = "" if each["state"] == "active" else f"  (undone {each['undone_because'] or ''})"
         out.print(Text(f"  {moved}  {each['what']} ({where}){undone}", style="bold"))
         out.print(Text(f"{'':20}{each['evidence']}"))
         out.print(Text(f"{'':20}id {each['id']}", style="dim"))

@@ -1,4 +1,4 @@
-"""One process that keeps the others alive: PostgreSQL, the web server, the worker."""
+"""One process that keeps the others alive: PostgreSQL, the web server, Studio, the worker."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from viral.postgres.server import Server
     from viral.settings import Settings
 
-CHILDREN = ("web", "worker")
+CHILDREN = ("web", "worker", "studio")
 CHECK_S = 0.5
 ANSWER_WITHIN_S = 60.0
 STOP_WITHIN_S = 6.0
@@ -58,7 +58,7 @@ def find_running(home: Path) -> Running | None:
 
 @contextmanager
 def only_one(settings: Settings) -> Iterator[None]:
-    """Hold the installation's lock, and see that the port is free."""
+    """Hold the installation's lock, and see that the ports are free."""
     home = settings.home
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(home / "up.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -69,7 +69,8 @@ def only_one(settings: Settings) -> Iterator[None]:
             raise ServerNotOurs(
                 "Another `viral up` of this installation is starting.", hint="See `viral status`."
             ) from error
-        _refuse_taken_port(settings.port)
+        refuse_taken_port(settings.port, "VIRAL_PORT=8080 viral up")
+        refuse_taken_port(settings.studio_port, "VIRAL_STUDIO_PORT=5556 viral up")
         now = datetime.now(UTC).isoformat(timespec="seconds")
         file.truncate(0)
         file.write(json.dumps(asdict(Running(os.getpid(), now))))
@@ -87,7 +88,8 @@ async def supervise(settings: Settings, greet: Callable[[], Awaitable[None]]) ->
         for name in CHILDREN:
             tasks.create_task(_keep_child(settings, name, stop))
         tasks.create_task(_keep_server(settings, stop))
-        if await _answers(settings.port, stop):
+        ports = (settings.port, settings.studio_port)
+        if all([await _answers(port, stop) for port in ports]):
             await greet()
     return 0
 
@@ -225,7 +227,8 @@ async def _pause(stop: asyncio.Event, seconds: float) -> None:
             await stop.wait()
 
 
-def _refuse_taken_port(port: int) -> None:
+def refuse_taken_port(port: int, otherwise: str) -> None:
+    """Raise PortInUse when another program has a port; `otherwise` is the command to use then."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -233,5 +236,5 @@ def _refuse_taken_port(port: int) -> None:
         except OSError as error:
             raise PortInUse(
                 f"Port {port} is taken by another program.",
-                hint="Choose another: VIRAL_PORT=8080 viral up",
+                hint=f"Choose another: {otherwise}",
             ) from error

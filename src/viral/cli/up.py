@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def up() -> None:
-    """Start PostgreSQL, the dashboard and the worker; Ctrl-C stops them all. Example: viral up."""
+    """Start PostgreSQL, the dashboard, Studio and the worker, until Ctrl-C. Example: viral up."""
     raise typer.Exit(asyncio.run(_up(load_settings())))
 
 
@@ -32,6 +32,7 @@ def status(
     facts = {
         "running": running is not None,
         "dashboard": address_of(settings) if running else None,
+        "studio": studio_address(settings) if running else None,
         "pid": running.pid if running else None,
         "since": running.since if running else None,
         "home": settings.home,
@@ -70,6 +71,11 @@ def sign_in(
 def address_of(settings: Settings) -> str:
     """Return where people reach the dashboard."""
     return settings.public_url or f"http://127.0.0.1:{settings.port}"
+
+
+def studio_address(settings: Settings) -> str:
+    """Return where Studio is, on this machine alone."""
+    return f"http://127.0.0.1:{settings.studio_port}"
 
 
 def sign_in_address(settings: Settings, token: str) -> str:
@@ -123,6 +129,7 @@ async def _first_start(settings: Settings) -> None:
 async def _greet(settings: Settings) -> None:
     out.print()
     out.print(f"  Dashboard  {address_of(settings)}")
+    out.print(f"  Studio     {studio_address(settings)}")
     out.print(f"  API        {address_of(settings)}/schema/openapi.json")
     out.print(f"  Sign in    {await _sign_in_link(settings, None)}")
     out.print("  The link works once, within an hour; another: viral sign-in")
@@ -133,10 +140,17 @@ async def _greet(settings: Settings) -> None:
 async def _tell_who_runs(settings: Settings, running: Running) -> None:
     out.print(f"Viral Dashboard runs already (pid {running.pid}, since {running.since}).")
     out.print(f"  Dashboard  {address_of(settings)}")
+    out.print(f"  Studio     {studio_address(settings)}")
+    out.print(f"  Studio     {studio_address(settings)}")
     out.print(f"  Sign in    {await _sign_in_link(settings, None)}")
 
 
 async def _sign_in_link(settings: Settings, slug: str | None) -> str:
+    return sign_in_address(settings, await operators_token(settings, slug))
+
+
+async def operators_token(settings: Settings, slug: str | None) -> str:
+    """Make the secret of a link that signs the operator in once, to a tenant or the first one."""
     from viral.errors import NotFound
     from viral.features.tenants import find_tenant, list_tenants
     from viral.features.users.members import add_member, ensure_operator
@@ -158,10 +172,9 @@ async def _sign_in_link(settings: Settings, slug: str | None) -> str:
             tenant = next((each for each in tenants if each.is_demo), tenants[0])
         operator = await ensure_operator(session)
         await add_member(session, tenant_id=tenant.id, user_id=operator.id, role="ADMIN")
-        token = await make_sign_in_link(
+        return await make_sign_in_link(
             session, tenant_id=tenant.id, user_id=operator.id, now=runtime.clock()
         )
-    return sign_in_address(settings, token)
 
 
 async def _link_of_member(settings: Settings, slug: str | None, email: str) -> str:

@@ -80,7 +80,9 @@ def sqlstate_of(error: BaseException | None) -> str | None:
         state = getattr(error, "sqlstate", None)
         if isinstance(state, str):
             return state
-        error = getattr(error, "orig", None) or error.__cause__
+        cause = getattr(error, "orig", None) or error.__cause__
+        # SQLAlchemy raises an error of ours again from itself.
+        error = None if cause is error else cause
     return None
 
 

@@ -38,9 +38,14 @@ Action = Literal[
     "changed plan",
     "imported results",
     "undid adjustment",
+    "changed rows by SQL",
     "refused webhook",
     "refused job",
     "cannot decrypt",
+    "added row",
+    "changed row",
+    "deleted row",
+    "exported rows",
 ]
 LONGEST_SUBJECT = 200
 

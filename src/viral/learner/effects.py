@@ -11,7 +11,11 @@ START_SCORE = 50.0  # the middle of the scale, before anything is known
 
 @dataclass(slots=True)
 class Effect:
-    """Points, their variance and evidence; `tenants` counts contributors of a shared effect."""
+    """Points, their variance and evidence; `tenants` counts contributors of a shared effect.
+
+    `former` is what was published before, None where that is the same. A tenant's row of a shared
+    effect is an override where it is published in place of the shared points.
+    """
 
     mean: float
     variance: float
@@ -19,11 +23,14 @@ class Effect:
     day: int
     published: float
     tenants: int = 0
+    former: float | None = None
+    is_override: bool = False
 
     def variance_on(self, day: int, family: Family) -> float:
         """Let the variance grow by the random walk since the effect was last touched."""
-        drift = family.drift_sd**2 * max(0, day - self.day)
-        return min(family.prior_variance, self.variance + drift)
+        days = day - self.day
+        grown = self.variance + family.drift_variance * days if days > 0 else self.variance
+        return min(family.prior_variance, grown)
 
 
 def start_of(key: EffectKey) -> float:

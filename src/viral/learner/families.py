@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 
 EffectKey = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """Prior standard deviation and random walk a day, both in score points."""
+    """Prior standard deviation and random walk a day, both in score points, and their squares."""
 
     prior_sd: float
     drift_sd: float
     is_shared: bool
+    prior_variance: float = field(init=False)
+    drift_variance: float = field(init=False)
 
-    @property
-    def prior_variance(self) -> float:
-        return self.prior_sd**2
+    def __post_init__(self) -> None:
+        # Asked for by every effect of every video.
+        object.__setattr__(self, "prior_variance", self.prior_sd**2)
+        object.__setattr__(self, "drift_variance", self.drift_sd**2)
 
 
 # Shared families are learnt from all tenants and hold nothing of one; the others are a tenant's.
@@ -46,8 +49,9 @@ FAMILIES: dict[str, Family] = {
     "tenant_script": Family(3, 0.05, is_shared=False),
     "sound": Family(2, 0.1, is_shared=True),
     "tenant_sound": Family(2, 0.05, is_shared=False),
-    "hypothesis": Family(4, 0.1, is_shared=True),
-    "tenant_hypothesis": Family(4, 0.1, is_shared=False),
+    "hypothesis_low": Family(2, 0.1, is_shared=False),
+    "hypothesis": Family(4, 0.1, is_shared=False),
+    "hypothesis_high": Family(6, 0.1, is_shared=False),
     "word": Family(4, 0.015, is_shared=True),
     "tenant_word": Family(3.5, 0.05, is_shared=False),
 }
@@ -56,13 +60,11 @@ GLOBAL: EffectKey = ("global", "")
 TENANT: EffectKey = ("tenant", "")
 
 WORD_FAMILIES = ("word", "tenant_word")
-HYPOTHESES = ("hypothesis", "tenant_hypothesis")
-# How large a critic's hypothesis may turn out to be, by the confidence that its key starts with.
-CONFIDENCE_SD = {"low": 2.0, "medium": 4.0, "high": 6.0}
-_BY_CONFIDENCE = {
-    (name, confidence): replace(FAMILIES[name], prior_sd=prior_sd)
-    for name in HYPOTHESES
-    for confidence, prior_sd in CONFIDENCE_SD.items()
+# By stated confidence: it says how far an effect may go, never where it starts.
+HYPOTHESES: dict[str, str] = {
+    "low": "hypothesis_low",
+    "medium": "hypothesis",
+    "high": "hypothesis_high",
 }
 
 # Rows of state that are no effects.
@@ -70,10 +72,3 @@ NOISE: EffectKey = ("noise", "")
 WIDTH: EffectKey = ("width", "")
 NEWCOMER: EffectKey = ("newcomer", "")
 TRUST: EffectKey = ("trust", "")
-
-
-def family_of(key: EffectKey) -> Family:
-    """Give the family of an effect; a hypothesis is as wide as its confidence."""
-    if key[0] in HYPOTHESES:
-        return _BY_CONFIDENCE[key[0], key[1].partition(" ")[0]]
-    return FAMILIES[key[0]]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import sqrt
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from viral.learner.effects import Effect, Touched, start_of
 from viral.learner.families import (
+    FAMILIES,
     GLOBAL,
     NEWCOMER,
     NOISE,
@@ -16,14 +17,13 @@ from viral.learner.families import (
     WIDTH,
     WORD_FAMILIES,
     EffectKey,
-    Family,
-    family_of,
 )
 from viral.learner.interval import FIRST_WIDTH, Z_80, next_width
 from viral.learner.newcomer import age_votes, cast_vote, first_row, newcomer_level, withdraw_vote
 from viral.learner.noise import learn_noise, noise_of, noise_sample
 from viral.learner.picking import Part
 from viral.learner.scale import squeezed, squeezed_interval, stretched
+from viral.learner.terms import Means, Term, View, Views, means_of, served_of, sums, trust_for
 from viral.learner.trust import learn_trust, trust_of
 from viral.learner.video import effect_keys
 
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
     from viral.learner.video import Video
 
-View = Literal["live", "published"]
 Contribution = tuple[str, str, float]
 
 # A residual beyond 1.5 standard deviations counts as 1.5: one freak outcome moves nothing far, and
@@ -42,7 +41,6 @@ LARGEST_SURPRISE = 1.5
 MIN_WORD_TENANTS = 5
 # Contributions after which one tenant's word on a shared effect counts half.
 # With few tenants the strict cap would starve the shared effects: .1 to .45 MAE on 16 channels.
-POWER = 1
 CAP, CAP_OF_FEW, FEW_TENANTS = 10, 50, 20
 
 
@@ -64,23 +62,16 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """What an outcome said: the unclipped residual in points, its variance, a miss or not."""
+    """What an outcome said: the unclipped residual in points, its variance, a miss or not.
+
+    `means` and `sd` are what was foretold of it from the state before.
+    """
 
     residual: float
     variance: float
     is_miss: bool
-
-
-@dataclass(slots=True)
-class _Term:
-    """One summand of a prediction; `row` is the key as stored, `key` as shown."""
-
-    key: EffectKey
-    row: EffectKey
-    family: Family
-    effect: Effect | None
-    points: float
-    variance: float
+    means: Means
+    sd: float
 
 
 class Learner:
@@ -88,7 +79,8 @@ class Learner:
 
     Beside effects these hold scalars under the keys NOISE, WIDTH, NEWCOMER and TRUST.
     A tenant's row under a shared family's name counts its contributions (`n`) to that effect;
-    for words the tenant's ("tenant_word", word) row does.
+    for words the tenant's ("tenant_word", word) row does. Such a row that is an override is
+    published to the tenant in place of the shared points; of a word it is ("word", hash).
     """
 
     def __init__(
@@ -113,32 +105,31 @@ class Learner:
 
     def predict(self, video: Video, day: int, *, view: View = "live") -> Prediction:
         """Predict without changing anything; `day` is the ordinal of the UTC day."""
-        terms = self._terms(video, day, view)
-        mean, variance = _sums(terms)
-        contributions = tuple((*term.key, term.points) for term in terms if term.points)
+        terms = self._terms(video, day)
+        mean, variance = sums(terms, view)
+        shares = ((term.key, term.share(view)) for term in terms)
+        contributions = tuple((*key, points) for key, points in shares if points)
         sd = sqrt(variance + noise_of(self.tenants.get(video.tenant), noise_of(self.shared)))
-        half = Z_80 * self._width() * sd
-        low, high = squeezed_interval(mean - half, mean + half)
+        low, high = self._span(mean, sd)
         return Prediction(squeezed(mean), mean, sd, low, high, contributions)
 
     def parts(self, video: Video, day: int, *, view: View = "live") -> tuple[Part, ...]:
         """Give every effect of a prediction with its doubt, for picking among candidates."""
         return tuple(
-            Part(term.key, term.points, term.variance) for term in self._terms(video, day, view)
+            Part(term.key, term.share(view), term.variance) for term in self._terms(video, day)
         )
 
     def update(
         self, video: Video, outcome: float, day: int, *, served: tuple[float, float] | None = None
     ) -> Update:
         """Learn from one outcome, once; `served` is the interval that was shown for it."""
-        if served is None:
-            prediction = self.predict(video, day)
-            served = prediction.low, prediction.high
-        is_miss = not served[0] <= outcome <= served[1]
-        terms = self._terms(video, day, "live")
-        mean, explained = _sums(terms)
+        terms = self._terms(video, day)
+        means, explained = means_of(terms)
+        sd = sqrt(explained + noise_of(self.tenants.get(video.tenant), noise_of(self.shared)))
+        low, high = served or self._span(means.live, sd)
+        is_miss = not low <= outcome <= high
         total = explained + noise_of(self.shared)
-        residual = stretched(outcome) - mean
+        residual = stretched(outcome) - means.live
 
         own = self.tenants.setdefault(video.tenant, {})
         self._learn_effects(terms, video.tenant, residual, total, day)
@@ -146,42 +137,42 @@ class Learner:
         self._learn_width(day, is_miss=is_miss)
         self.touched.shared |= {NOISE, WIDTH, NEWCOMER}
         self.touched.tenants.add((video.tenant, NOISE))
-        return Update(residual, total, is_miss)
+        return Update(residual, total, is_miss, means, sd)
 
     def clear_touched(self) -> None:
         """Forget which rows changed, after they were written."""
         self.touched = Touched()
 
-    def _terms(self, video: Video, day: int, view: View) -> list[_Term]:
+    def _terms(self, video: Video, day: int) -> list[Term]:
         own = self.tenants.get(video.tenant, {})
-        trust = trust_of(self.shared, is_published=view == "published")
+        trust = trust_of(self.shared)
         terms = []
         for key in self._keys(video):
-            family = family_of(key)
+            family = FAMILIES[key[0]]
             row = ("word", self._word_key(key[1])) if key[0] == "word" else key
             effect = (self.shared if family.is_shared else own).get(row)
-            if effect is None:
-                terms.append(self._unknown_term(key, row, family, view))
-                continue
-            points = effect.mean if view == "live" else effect.published
-            if key[0] == "word" and effect.tenants < self._min_word_tenants:
-                points = 0.0
-            elif key[0] in WORD_FAMILIES:
-                points *= trust
-            terms.append(_Term(key, row, family, effect, points, effect.variance_on(day, family)))
+            shown, (live, published, former) = self._known(key, effect)
+            if family.is_shared and (override := own.get(row)) and override.is_override:
+                published, former = served_of(override)
+            variance = effect.variance_on(day, family) if effect else family.prior_variance
+            points = (live, published, former)
+            terms.append(Term(shown, row, family, effect, points, variance, trust_for(key, trust)))
         return terms
 
-    def _unknown_term(self, key: EffectKey, row: EffectKey, family: Family, view: View) -> _Term:
-        """Give the start and the whole prior variance; a tenant starts at the newcomers' level."""
-        points = start_of(key)
+    def _known(self, key: EffectKey, effect: Effect | None) -> tuple[EffectKey, Views]:
+        """Give what is known of an effect; an unknown tenant starts at the newcomers' level."""
+        if effect is not None:
+            if key[0] == "word" and effect.tenants < self._min_word_tenants:
+                return key, (0.0, 0.0, 0.0)
+            return key, (effect.mean, *served_of(effect))
         if key == TENANT and NEWCOMER in self.shared:
             level = self.shared[NEWCOMER]
-            key = NEWCOMER
-            points = newcomer_level(level) if view == "live" else level.published
-        return _Term(key, row, family, None, points, family.prior_variance)
+            return NEWCOMER, (newcomer_level(level), *served_of(level))
+        start = start_of(key)
+        return key, (start, start, start)
 
     def _learn_effects(
-        self, terms: list[_Term], tenant: str, residual: float, total: float, day: int
+        self, terms: list[Term], tenant: str, residual: float, total: float, day: int
     ) -> None:
         """Move all effects at once, and with them the tenant's vote on the newcomers' level."""
         bound = LARGEST_SURPRISE * sqrt(total)
@@ -197,34 +188,36 @@ class Learner:
             effect = term.effect or self._new_effect(term, tenant, day)
             gain = term.variance / total
             if term.family.is_shared:
-                gain /= (1 + self._count_contribution(term.key, effect, tenant, day) / cap) ** (POWER if cap == CAP else 1)
+                gain /= 1 + self._count_contribution(term.key, effect, tenant, day) / cap
             effect.mean += gain * surprise
             effect.variance = term.variance * (1 - gain)
             effect.n += 1
             effect.day = max(effect.day, day)
-            self._touch(term, tenant)
+            if term.family.is_shared:
+                self.touched.shared.add(term.row)
+            else:
+                self.touched.tenants.add((tenant, term.row))
         cast_vote(level, own[TENANT])
 
     def _learn_trust(
-        self, terms: list[_Term], own: dict[EffectKey, Effect], share: float, cap: float, day: int
+        self, terms: list[Term], own: dict[EffectKey, Effect], share: float, cap: float, day: int
     ) -> None:
         """Learn how much words count, if any had something to say."""
         words = 0.0
         for term in terms:
             if term.key[0] in WORD_FAMILIES:
-                words += term.points
+                words += term.points[0]
         if words:
-            said = words / trust_of(self.shared, is_published=False)
             earlier = own[GLOBAL].n if GLOBAL in own else 0
-            learn_trust(self.shared, day, points=said, share=share / (1 + earlier / cap))
+            learn_trust(self.shared, day, points=words, share=share / (1 + earlier / cap))
             self.touched.shared.add(TRUST)
 
-    def _new_effect(self, term: _Term, tenant: str, day: int) -> Effect:
+    def _new_effect(self, term: Term, tenant: str, day: int) -> Effect:
         """Store an effect at its start; a tenant's stays published as its first prediction was."""
         published = start_of(term.row)
         if term.row == TENANT:
             published = self.shared[NEWCOMER].published
-        effect = Effect(term.points, term.variance, 0, day, published)
+        effect = Effect(term.points[0], term.variance, 0, day, published)
         rows = self.shared if term.family.is_shared else self.tenants[tenant]
         rows[term.row] = effect
         return effect
@@ -237,7 +230,9 @@ class Learner:
             counter = own.get(("tenant_word", key[1]))
             earlier = counter.n if counter else 0
         else:
-            counter = own.setdefault(key, Effect(0.0, 0.0, 0, day, 0.0))
+            counter = own.get(key)
+            if counter is None:
+                counter = own[key] = Effect(0.0, 0.0, 0, day, 0.0)
             earlier = counter.n
             counter.n += 1
             counter.day = max(counter.day, day)
@@ -252,11 +247,9 @@ class Learner:
         known = self.shared.get(GLOBAL)
         return CAP if known and known.tenants >= FEW_TENANTS else CAP_OF_FEW
 
-    def _touch(self, term: _Term, tenant: str) -> None:
-        if term.family.is_shared:
-            self.touched.shared.add(term.row)
-        else:
-            self.touched.tenants.add((tenant, term.row))
+    def _span(self, mean: float, sd: float) -> tuple[float, float]:
+        half = Z_80 * self._width() * sd
+        return squeezed_interval(mean - half, mean + half)
 
     def _width(self) -> float:
         row = self.shared.get(WIDTH)
@@ -267,12 +260,3 @@ class Learner:
         row.mean = next_width(row.mean, is_miss=is_miss)
         row.n += 1
         row.day = max(row.day, day)
-
-
-def _sums(terms: list[_Term]) -> tuple[float, float]:
-    """Add up points and variances; `sum` rounds otherwise from Python 3.12 on, replay may not."""
-    points = variance = 0.0
-    for term in terms:
-        points += term.points
-        variance += term.variance
-    return points, variance

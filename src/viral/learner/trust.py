@@ -10,23 +10,23 @@ from typing import TYPE_CHECKING
 
 from viral.learner.effects import Effect
 from viral.learner.families import TRUST
+from viral.learner.terms import FULL_TRUST, served_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
 
     from viral.learner.families import EffectKey
+    from viral.learner.terms import Views
 
 FIRST_TRUST = 1.0
 STEP = 0.05
 LEAST_TRUST, LARGEST_TRUST = 0.25, 1.5
 
 
-def trust_of(shared: Mapping[EffectKey, Effect], *, is_published: bool) -> float:
-    """Give the factor that words count by: what is served, or the live one."""
+def trust_of(shared: Mapping[EffectKey, Effect]) -> Views:
+    """Give the factor that words count by, in each view."""
     row = shared.get(TRUST)
-    if row is None:
-        return FIRST_TRUST
-    return row.published if is_published else row.mean
+    return FULL_TRUST if row is None else (row.mean, *served_of(row))
 
 
 def learn_trust(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from math import floor, log2, log10
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
+# Both goals ask for a video's keys, and who loads their rows before.
+KEYS_KEPT = 8_192
 MOST_TAGS = 10
 NO_TAGS = "[none]"  # what YouTube's data files write for a video without tags
 
@@ -21,8 +24,8 @@ NO_TAGS = "[none]"  # what YouTube's data files write for a video without tags
 class Video:
     """What is known of a video before it is published; None is "not known".
 
-    `script` are features by name (`scripts.script_features`), `hypotheses` the keys of those that
-    fire on it (`hypotheses.with_hypotheses`).
+    `script` are features by name (`scripts.script_features`), `hypotheses` the effects of the
+    tenant's hypotheses that hold for it.
     """
 
     tenant: str
@@ -39,6 +42,7 @@ class Video:
     hypotheses: tuple[EffectKey, ...] = ()
 
 
+@lru_cache(maxsize=KEYS_KEPT)
 def effect_keys(video: Video) -> tuple[EffectKey, ...]:
     """Name the effects of a video, always in the same order: sums of floats depend on it."""
     tags = tags_of(video)
@@ -53,8 +57,8 @@ def effect_keys(video: Video) -> tuple[EffectKey, ...]:
         ("title_length", str(min(len(video.title) // 10, 10))),
         *_optional_keys(video),
         *title_keys(video.title),
-        *video.hypotheses,
         *_word_keys(video, tags),
+        *video.hypotheses,
     )
 
 

@@ -224,8 +224,8 @@ class Concept(Identified, TenantOwned, Created, Base):
         functions_too(),
         system_too("SELECT"),
         Grant(APP, "SELECT", "INSERT", "UPDATE", "DELETE"),
-        Grant(AUTH, "SELECT"),
         Grant(READONLY, "SELECT"),
+        Grant(AUTH, "SELECT"),
         Grant(SYSTEM, "SELECT"),
     )
 
@@ -283,8 +283,8 @@ class ConceptVariant(Identified, TenantOwned, Created, Base):
         ForeignKeyConstraint(
             ["tenant_id", "experiment_id"], ["experiments.tenant_id", "experiments.id"]
         ),
-        Index(None, "tenant_id", "experiment_id"),
         UniqueConstraint("tenant_id", "concept_id", "label"),
+        Index(None, "tenant_id", "experiment_id"),
         CheckConstraint("label ~ '^[A-Z]$'", name="label"),
         CheckConstraint(
             "hook_source IN ('template', 'evolved', 'knowledge-base')", name="hook_source"

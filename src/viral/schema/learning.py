@@ -218,10 +218,10 @@ class ReflexionInsight(Identified, TenantOwned, Base):
     z: Mapped[float | None] = mapped_column(sort_order=100)
 
     __table_args__ = (
-        UniqueConstraint("tenant_id", "category", "platform", "pattern_key"),
         ForeignKeyConstraint(
             ["tenant_id", "critique_id"], ["self_critiques.tenant_id", "self_critiques.id"]
         ),
+        UniqueConstraint("tenant_id", "category", "platform", "pattern_key"),
         Index(None, "tenant_id", "critique_id"),
         Index(
             "ix_reflexion_insights_hypotheses",

@@ -99,8 +99,13 @@ WEBHOOKS = (receive_clerk, receive_stripe)
 API = (
     trends.get_trends,
     trends.add_trends,
+    trends.fetch_now,
     concepts_api.add_concepts,
     concepts_api.get_concepts,
+    concepts_api.order,
+    concepts_api.export_concepts,
+    concepts_api.keep,
+    concepts_api.let_go,
     concepts_api.get_concept,
     performance.add_results,
     performance.add_file,
@@ -108,7 +113,13 @@ API = (
     reflexion.start_run,
     reflexion.get_adjustments,
     reflexion.undo,
+    reflexion.undo_whole_run,
     reflexion.get_insights,
+    reflexion.undo_tested_insight,
+    reflexion.undo_shared,
+    reflexion.get_report,
+    reflexion.get_why,
+    reflexion.check_replay,
     tenants.get_tenant,
     tenants.rename,
     tenants.get_tenants,
@@ -155,7 +166,7 @@ def create_application(settings: Settings) -> Litestar:
             {"site": site, "usage": usage, "clock": lambda: datetime.now(UTC)}, deep_copy=False
         ),
         dependencies=DEPENDENCIES,
-        middleware=[Door(), DefineMiddleware(FormTokens, config=_csrf(site))],
+        middleware=[Door(), DefineMiddleware(FormTokens, config=csrf_of(site))],
         before_send=[finish_answer],
         exception_handlers={
             ViralError: answer_error,
@@ -170,7 +181,8 @@ def create_application(settings: Settings) -> Litestar:
     )
 
 
-def _csrf(site: Site) -> CSRFConfig:
+def csrf_of(site: Site) -> CSRFConfig:
+    """Say how forms of ours prove that they are."""
     return CSRFConfig(
         secret=site.seals.key("csrf").hex(),
         cookie_name=site.csrf_cookie,

@@ -216,6 +216,7 @@ async def test_logs_are_kept_from_the_screen_and_given_back(
 
 async def test_no_vendor_is_reached(cluster: Cluster, module_database: str) -> None:
     vendors = {
+        "anthropic_api_key": SecretStr("sk-ant-1"),
         "clerk_issuer": "https://clerk.verify.invalid",
         "clerk_secret_key": SecretStr("sk_live_1"),
         "stripe_api_key": SecretStr("sk_live_2"),
@@ -230,9 +231,10 @@ async def test_no_vendor_is_reached(cluster: Cluster, module_database: str) -> N
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(family, "create_application", make)
         async with family.api_family(settings):
-            wired = made[0].state.runtime.vendors
+            runtime = made[0].state.runtime
 
-    assert Vendors(None, None, None) == wired
+    assert Vendors(None, None, None) == runtime.vendors
+    assert ("offline", "offline") == (runtime.writer.name, runtime.critic.name)
 
 
 async def test_an_error_within_comes_out_as_itself(cluster: Cluster, module_database: str) -> None:

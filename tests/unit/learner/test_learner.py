@@ -7,7 +7,6 @@ from math import exp, sqrt
 from random import Random
 from statistics import fmean
 from time import perf_counter
-from typing import get_args
 
 import pytest
 from past_videos import START_DAY, live_through, make_history, make_video, teach
@@ -24,10 +23,7 @@ from viral.learner.families import (
     EffectKey,
 )
 from viral.learner.history import PastVideo
-from viral.learner.hypotheses import Hypothesis, with_hypotheses
 from viral.learner.learner import Contribution, Learner
-from viral.learner.predicates import parse_predicate
-from viral.schema.vocabulary import Confidence
 
 Rows = dict[EffectKey, tuple[float, float, int, int, float, int]]
 
@@ -131,29 +127,6 @@ def test_the_published_view_counts_words_by_the_published_trust() -> None:
     served = by_family(learner.predict(video, START_DAY, view="published").contributions)
 
     assert served["word"] == 2.0
-
-
-def test_a_hypothesis_starts_at_nothing_and_only_outcomes_move_it() -> None:
-    learner = Learner()
-    each = Hypothesis(parse_predicate("hour:9..12"), "high")
-    video = with_hypotheses(make_video(), [each])
-
-    unborn = learner.predict(video, START_DAY)
-    teach(learner, video, 90)
-
-    assert unborn.mean == Learner().predict(make_video(), START_DAY).mean
-    assert learner.tenants["a"][each.key].mean > 0
-
-
-def test_a_surer_hypothesis_may_grow_larger() -> None:
-    sizes = []
-    for confidence in get_args(Confidence):
-        learner = Learner()
-        each = Hypothesis(parse_predicate("hour:9..12"), confidence)
-        teach(learner, with_hypotheses(make_video(), [each]), 90)
-        sizes.append(learner.tenants["a"][each.key].mean)
-
-    assert 0 < sizes[0] < sizes[1] < sizes[2]
 
 
 def test_predicting_changes_nothing() -> None:

@@ -37,6 +37,18 @@ class Voice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hooks: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
 
 
+class Manner(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a platform is spoken to: `seconds` are the shortest and the longest video."""
+
+    title_max: int
+    caption_max: int
+    most_tags: int
+    tags: tuple[str, ...]
+    seconds: tuple[int, int]
+    caption: str
+    ctas: tuple[str, ...]
+
+
 class Lines(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Templates by hook type: for a topic that is a phrase, and for one that is a clause."""
 

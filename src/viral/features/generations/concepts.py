@@ -1,18 +1,24 @@
-"""Write concepts from current trends, predict them, and store them."""
+"""Write concepts from current trends, pick the promising ones, predict them, and store them."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select, tuple_
 from sqlalchemy.orm import selectinload
 
+from viral.database.engine import tenant_of
 from viral.errors import BadInput, NotFound, NothingToWriteAbout
-from viral.features.generations.drafts import Brief, Draft, Writer
+from viral.features.generations.brief import lately_said, make_brief, topic_of
+from viral.features.generations.costs import affordable_writer
+from viral.features.generations.leanings import posting_hours
+from viral.features.generations.phrasing import Phrases, Said
+from viral.features.generations.picks import candidates_for, pick_concepts
 from viral.features.generations.quota import refund_quota, reserved_quota
+from viral.features.generations.timing import timed
 from viral.features.scoring.predictions import Forecast, forecast
-from viral.features.trends import current_trends
 from viral.learner.video import Video
 from viral.schema.base import uuid7, uuid7_run
 from viral.schema.content import Concept, Generation, Prediction
@@ -29,11 +35,29 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from viral.database.engine import Database
+    from viral.features.generations.costs import Budget
+    from viral.features.generations.drafts import Draft, Writer, Written
     from viral.features.generations.quota import Reservation
 
-# No title or hook twice within a tenant's latest concepts.
-MEMORY = 200
 MOST_AT_ONCE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """What is asked for, and what decides how it comes out."""
+
+    count: int
+    category: str | None
+    platforms: tuple[Platform, ...]
+    user_id: UUID | None
+    job_id: UUID | None
+    rng: Random
+    now: datetime
+    hashed: Callable[[str], str]
+
+    @property
+    def platform(self) -> Platform | None:
+        return self.platforms[0] if len(self.platforms) == 1 else None
 
 
 async def generate_concepts(
@@ -48,36 +72,73 @@ async def generate_concepts(
     category: str | None = None,
     platform: Platform | None = None,
     user_id: UUID | None = None,
+    budget: Budget | None = None,
+    job_id: UUID | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> list[Concept]:
-    """Write concepts and count them against the quota, or change nothing.
+    """Write candidates, pick some, and count these against the quota; or change nothing.
 
     The quota is taken first and given back on failure; what the writer could not deliver is
-    given back as well. No transaction is open while the writer works.
+    given back as well. No transaction is open while the writer works; `progress` is told how
+    many candidates are wanted and how many there are. The most promising concept comes first.
     """
+    check_count(count)
+    platforms = PLATFORMS if platform is None else (platform,)
+    order = _Order(count, category, platforms, user_id, job_id, rng, now, hashed)
+    wanted = candidates_for(count)
+    async with reserved_quota(app, tenant_id, count=count, user_id=user_id) as reservation:
+        async with app.tenant_session(tenant_id) as session:
+            brief = await make_brief(
+                session, count=wanted, category=category, platform=platform, now=now, hashed=hashed
+            )
+            author, note = await affordable_writer(session, writer, budget, now=now)
+        advance = partial(progress, wanted) if progress is not None else None
+        written = await author.write(brief, rng=rng, advance=advance)
+        written = replace(
+            written,
+            writer=written.writer or author.name,
+            note=" ".join(each for each in (note, written.note) if each),
+        )
+        async with app.tenant_session(tenant_id) as session:
+            return await _keep(session, reservation, written, order)
+
+
+def check_count(count: int) -> None:
+    """Refuse, with BadInput, what cannot be written at once."""
     if not 1 <= count <= MOST_AT_ONCE:
         raise BadInput(
             f"{count} concepts cannot be generated at once.", hint=f"Ask for 1 to {MOST_AT_ONCE}."
         )
-    async with reserved_quota(app, tenant_id, count=count, user_id=user_id) as reservation:
-        async with app.tenant_session(tenant_id) as session:
-            brief = await _brief(session, count=count, category=category, now=now)
-        drafts = (await writer.write(brief, rng=rng))[:count]
-        if not drafts:
-            raise NothingToWriteAbout("The writer found nothing to write.")
-        async with app.tenant_session(tenant_id) as session:
-            drafts = await _still_new(session, drafts)
-            generation = await _store_generation(
-                session, reservation, drafts, brief=brief, writer=writer, user_id=user_id
-            )
-            concepts = await _store_concepts(session, generation, drafts, now=now)
-            await predict_concepts(
-                session,
-                concepts,
-                platforms=PLATFORMS if platform is None else (platform,),
-                now=now,
-                hashed=hashed,
-            )
-        return concepts
+
+
+async def _keep(
+    session: AsyncSession, reservation: Reservation, written: Written, order: _Order
+) -> list[Concept]:
+    """Pick among the drafts, and store what is picked with its predictions."""
+    drafts = await _still_new(session, written.drafts)
+    candidates = await _candidates(session, drafts, order)
+    concepts = await pick_concepts(
+        session,
+        candidates,
+        await _videos(session, candidates, order.platforms, now=order.now),
+        count=order.count,
+        rng=order.rng,
+        day=order.now.date().toordinal(),
+        hashed=order.hashed,
+    )
+    if missing := order.count - len(concepts):
+        await refund_quota(session, reservation, count=missing)
+    generation = _generation(reservation, written, concepts, order)
+    session.add(generation)
+    await session.flush()
+    for concept in concepts:
+        concept.generation_id = generation.id
+    session.add_all(concepts)
+    await session.flush()
+    await predict_concepts(
+        session, concepts, platforms=order.platforms, now=order.now, hashed=order.hashed
+    )
+    return concepts
 
 
 async def newest_concepts(
@@ -124,6 +185,7 @@ def video_of(concept: Concept, *, published_at: datetime, followers: int | None)
         followers=followers,
         sound=concept.sound,
         hook_type=concept.hook_type,
+        hook=concept.hook,
     )
 
 
@@ -136,12 +198,8 @@ async def predict_concepts(
     hashed: Callable[[str], str],
 ) -> None:
     """Store what is foretold of concepts on each platform."""
-    for platform in platforms:
-        followers = await _latest_followers(session, platform)
-        videos = [
-            video_of(each, published_at=each.post_at or now, followers=followers)
-            for each in concepts
-        ]
+    seen = await _videos(session, concepts, platforms, now=now)
+    for platform, videos in seen.items():
         forecasts = await forecast(
             session, platform, videos, day=now.date().toordinal(), hashed=hashed
         )
@@ -150,82 +208,60 @@ async def predict_concepts(
     await session.flush()
 
 
-async def _brief(
-    session: AsyncSession, *, count: int, category: str | None, now: datetime
-) -> Brief:
-    trends = await current_trends(session, category=category)
-    if not trends:
-        raise NothingToWriteAbout("There is no trend to write about.")
-    titles, hooks = await _taken(session)
-    return Brief(
-        trends=trends,
-        count=count,
-        asked_at=now,
-        category=category,
-        taken_titles=titles,
-        taken_hooks=hooks,
-    )
+async def _videos(
+    session: AsyncSession,
+    concepts: Sequence[Concept],
+    platforms: Sequence[Platform],
+    *,
+    now: datetime,
+) -> dict[Platform, list[Video]]:
+    """Show concepts to the learner as they would be posted on each platform."""
+    seen: dict[Platform, list[Video]] = {}
+    for platform in platforms:
+        followers = await _latest_followers(session, platform)
+        seen[platform] = [
+            video_of(each, published_at=each.post_at or now, followers=followers)
+            for each in concepts
+        ]
+    return seen
 
 
-async def _taken(session: AsyncSession) -> tuple[frozenset[str], frozenset[str]]:
-    """Return the titles and hooks of the tenant's latest concepts, casefolded."""
-    latest = (
-        await session.execute(
-            select(Concept.title, Concept.hook)
-            .order_by(Concept.created_at.desc(), Concept.id.desc())
-            .limit(MEMORY)
-        )
-    ).all()
-    titles = frozenset(title.casefold() for title, _ in latest)
-    return titles, frozenset(hook.casefold() for _, hook in latest if hook)
+async def _still_new(session: AsyncSession, drafts: Sequence[Draft]) -> list[Draft]:
+    """Leave out what repeats another draft or a concept, of another request as well.
 
-
-async def _still_new(session: AsyncSession, drafts: list[Draft]) -> list[Draft]:
-    """Leave out what another request of the tenant wrote meanwhile; until commit none can."""
+    Until commit no other request of the tenant gets past this.
+    """
+    if not drafts:
+        raise NothingToWriteAbout("The writer found nothing to write.")
     await session.execute(select(Tenant.id).with_for_update())
-    titles, hooks = await _taken(session)
-    new = [
-        draft
-        for draft in drafts
-        if draft.title.casefold() not in titles and draft.hook.casefold() not in hooks
-    ]
+    said = await lately_said(session)
+    phrases = Phrases(said)
+    titles = {each.title.casefold() for each in said}
+    hooks = {each.hook.casefold() for each in said}
+    new = []
+    for draft in drafts:
+        lines = Said(draft.trend.topic, draft.title, draft.hook, draft.caption)
+        is_new = draft.title.casefold() not in titles and draft.hook.casefold() not in hooks
+        if is_new and phrases.are_fresh(lines):
+            phrases.add(lines)
+            titles.add(draft.title.casefold())
+            hooks.add(draft.hook.casefold())
+            new.append(draft)
     if not new:
         raise NothingToWriteAbout("Another request wrote the same concepts.", hint="Ask again.")
     return new
 
 
-async def _store_generation(
-    session: AsyncSession,
-    reservation: Reservation,
-    drafts: Sequence[Draft],
-    *,
-    brief: Brief,
-    writer: Writer,
-    user_id: UUID | None,
-) -> Generation:
-    if missing := reservation.count - len(drafts):
-        await refund_quota(session, reservation, count=missing)
-    generation = Generation(
-        id=uuid7(),
-        user_id=user_id,
-        reservation_id=reservation.id,
-        date=brief.asked_at,
-        settings={"count": brief.count, "category": brief.category},
-        trends=[asdict(trend) for trend in dict.fromkeys(draft.trend for draft in drafts)],
-        writer=type(writer).__name__,
-    )
-    session.add(generation)
-    await session.flush()
-    return generation
-
-
-async def _store_concepts(
-    session: AsyncSession, generation: Generation, drafts: Sequence[Draft], *, now: datetime
+async def _candidates(
+    session: AsyncSession, drafts: Sequence[Draft], order: _Order
 ) -> list[Concept]:
-    concepts = [
+    """Make concepts of drafts, each with its moment to post; they are not stored yet."""
+    hours = await posting_hours(session, order.platforms, now=order.now, hashed=order.hashed)
+    moments = timed(drafts, hours, now=order.now)
+    return [
         Concept(
             id=concept_id,
-            generation_id=generation.id,
+            tenant_id=tenant_of(session),
             category=draft.category,
             title=draft.title,
             hook=draft.hook,
@@ -234,18 +270,45 @@ async def _store_concepts(
             caption=draft.caption,
             hashtags=list(draft.hashtags),
             duration_s=draft.duration_s,
-            post_at=draft.post_at,
-            why_it_works=draft.why_it_works,
+            post_at=post_at,
+            why_it_works=f"{draft.why_it_works} {reason}".strip(),
             prompts=dict(draft.prompts),
             trend=asdict(draft.trend),
-            created_at=now,
+            created_at=order.now,
             predictions=[],
         )
-        for concept_id, draft in zip(uuid7_run(len(drafts)), drafts, strict=True)
+        for concept_id, draft, (post_at, reason) in zip(
+            uuid7_run(len(drafts)), drafts, moments, strict=True
+        )
     ]
-    session.add_all(concepts)
-    await session.flush()
-    return concepts
+
+
+def _generation(
+    reservation: Reservation, written: Written, concepts: Sequence[Concept], order: _Order
+) -> Generation:
+    trends = {topic_of(each.trend): each.trend for each in concepts}
+    settings: dict[str, object] = {
+        "count": order.count,
+        "category": order.category,
+        "platform": order.platform,
+        "candidates": len(written.drafts),
+    }
+    if written.note:
+        settings["note"] = written.note
+    if order.job_id is not None:
+        settings["job"] = str(order.job_id)
+    return Generation(
+        id=uuid7(),
+        user_id=order.user_id,
+        reservation_id=reservation.id,
+        date=order.now,
+        settings=settings,
+        trends=list(trends.values()),
+        writer=written.writer,
+        cost=written.usage.cost,
+        input_tokens=written.usage.input_tokens,
+        output_tokens=written.usage.output_tokens,
+    )
 
 
 async def _latest_followers(session: AsyncSession, platform: str) -> int | None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from uuid import UUID  # noqa: TC003 - msgspec reads the annotations
+
+import msgspec
+
+from viral.schema.vocabulary import Platform  # noqa: TC001 - msgspec reads the annotations
 
 if TYPE_CHECKING:
     from datetime import timedelta
-
-    import msgspec
 
 DEFAULT_QUEUE = "default"
 MAX_ATTEMPTS = 3
@@ -47,3 +50,16 @@ class JobType:
 
 
 REFLEXION = JobType("reflexion", time_limit_s=3600.0)
+
+
+class ConceptsOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How many concepts a person wants, and of what; the same seed and history give the same."""
+
+    count: int
+    category: str | None = None
+    platform: Platform | None = None
+    seed: int | None = None
+    user_id: UUID | None = None
+
+
+GENERATION = JobType("generate-concepts", payload=ConceptsOrder, time_limit_s=1800.0)

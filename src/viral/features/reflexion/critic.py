@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import TYPE_CHECKING, Literal, Protocol
+
+from viral.features.usage import Usage
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -62,16 +63,6 @@ class Hypothesis:
     sign: Literal[-1, 1]
     confidence: Confidence
     because: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """What an answer took: the model, its tokens, and the price in USD."""
-
-    model: str = ""
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cost: Decimal = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,40 +1,94 @@
-"""Misses outside their interval are critiqued; what lies inside is noise and gets no story."""
+"""Misses outside their interval are critiqued; what lies inside is noise and gets no story.
+
+A critic may take minutes and money: it is asked while no transaction is open, a few misses at a
+time, up to a number a run, a number a day and the tenant's cost a day.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, time
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, func, select, update
+from sqlalchemy import func, select, update
 
-from viral.features.reflexion.critic import Critic, Critique, Miss
-from viral.features.reflexion.served import was_served
+from viral.errors import ViralError
+from viral.features.reflexion.critic import Critic, Critique, Miss, Neighbour
+from viral.features.reflexion.neighbours import earlier_results, foretold, nearest
+from viral.features.reflexion.results import unjudged_places, unjudged_predicted
 from viral.features.scoring.predictions import reasons_of
+from viral.learner.video import effect_keys
 from viral.schema.base import uuid7
-from viral.schema.content import Concept, Prediction
+from viral.schema.content import Generation
 from viral.schema.learning import SelfCritique
 from viral.schema.results import PerformanceFeedback
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import datetime
+    from collections.abc import Mapping, Sequence
+    from uuid import UUID
 
     from sqlalchemy.ext.asyncio import AsyncSession
 
+    from viral.features.reflexion.results import Result
+    from viral.learner.families import EffectKey
+    from viral.schema.content import Concept
     from viral.schema.vocabulary import Direction
 
 MOST_A_RUN = 20
+MOST_A_DAY = 60
+ASKED_AT_ONCE = 3
 # The specification's measure of an accurate prediction.
 ACCURATE_WITHIN = 0.2
+MODEL = "model"
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """A miss, the rows that it is of, and the effects that had a share in it."""
+
+    miss: Miss
+    feedback_id: UUID
+    concept_id: UUID
+    keys: tuple[EffectKey, ...]
+
+
+@dataclass(slots=True)
+class Findings:
+    """What a tenant's new results show: the misses to ask about; by platform, their places."""
+
+    misses: list[Missed] = field(default_factory=list)
+    places: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a critic made of a miss."""
+
+    missed: Missed
+    critique: Critique
+    critic: str
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A critique with the concept and the result that it is about."""
+    """A stored critique with its answer."""
 
     critique: SelfCritique
-    concept: Concept
-    feedback: PerformanceFeedback
+    answer: Answer
+
+
+@dataclass(slots=True)
+class Purse:
+    """What a tenant has spent since midnight, and may spend; None is without a limit."""
+
+    spent: Decimal
+    most: Decimal | None
+
+    @property
+    def is_empty(self) -> bool:
+        return self.most is not None and self.spent >= self.most
 
 
 def outcome_of(feedback: PerformanceFeedback) -> float:
@@ -51,72 +105,173 @@ def direction_of(*, predicted: float, actual: float) -> Direction:
     return "over-predicted" if actual < predicted else "under-predicted"
 
 
-async def critique_misses(session: AsyncSession, critic: Critic, *, now: datetime) -> list[Judged]:
-    """Critique the tenant's new misses, largest first; every new result is judged once."""
-    rows = await _unjudged(session)
+async def find_misses(session: AsyncSession, *, now: datetime) -> Findings:
+    """Find the tenant's largest new misses, as many as may be critiqued today."""
+    found = Findings(places=await unjudged_places(session))
     misses = [
-        (feedback, concept, prediction)
-        for feedback, concept, prediction in rows
-        if not prediction.low <= outcome_of(feedback) <= prediction.high
+        (result, concept)
+        for result, concept in await unjudged_predicted(session)
+        if result.served is not None
+        and not result.served.low <= outcome_of(result.feedback) <= result.served.high
     ]
-    misses.sort(key=lambda row: (-abs(outcome_of(row[0]) - row[2].score), row[0].id))
-    judged = []
-    for feedback, concept, prediction in misses[:MOST_A_RUN]:
-        miss = _miss(feedback, concept, prediction)
-        critique = await critic.critique(miss)
-        row = _critique_row(feedback, miss, critique, critic=critic, now=now)
-        judged.append(Judged(row, concept, feedback))
+    misses.sort(key=lambda each: (-abs(_gap(each[0])), each[0].feedback.id))
+    left = MOST_A_DAY - await _count_today(session, now=now)
+    misses = misses[: max(0, min(MOST_A_RUN, left))]
+    platforms = {result.feedback.platform for result, _ in misses}
+    earlier = {platform: await earlier_results(session, platform) for platform in platforms}
+    found.misses = [_missed(result, concept, earlier) for result, concept in misses]
+    return found
+
+
+async def spent_today(session: AsyncSession, *, now: datetime) -> Decimal:
+    """Add up what models have cost the tenant since midnight, UTC, in USD."""
+    midnight = _midnight(now)
+    total = Decimal(0)
+    for table in (SelfCritique, Generation):
+        cost = select(func.sum(table.cost)).where(table.created_at >= midnight)
+        total += await session.scalar(cost) or 0
+    return total
+
+
+async def ask_critic(
+    misses: Sequence[Missed], critic: Critic, offline: Critic, *, purse: Purse
+) -> list[Answer]:
+    """Have every miss explained, in their order; `offline` answers where the critic cannot."""
+    turns = asyncio.Semaphore(ASKED_AT_ONCE)
+
+    async def ask(missed: Missed) -> Answer:
+        async with turns:
+            return await _ask(missed, critic, offline, purse=purse)
+
+    return list(await asyncio.gather(*(ask(missed) for missed in misses)))
+
+
+async def store_critiques(
+    session: AsyncSession, found: Findings, answers: Sequence[Answer], *, now: datetime
+) -> list[Judged]:
+    """Store the critiques of results that nobody judged meanwhile, and mark all as judged."""
+    unjudged = PerformanceFeedback.judged_at.is_(None)
+    waiting = set(
+        await session.scalars(
+            select(PerformanceFeedback.id).where(
+                PerformanceFeedback.id.in_([each.missed.feedback_id for each in answers]), unjudged
+            )
+        )
+    )
+    judged = [
+        Judged(_critique_row(each, now=now), each)
+        for each in answers
+        if each.missed.feedback_id in waiting
+    ]
     session.add_all([each.critique for each in judged])
     await session.flush()
-    await session.execute(
-        update(PerformanceFeedback)
-        .where(PerformanceFeedback.judged_at.is_(None), PerformanceFeedback.applied_no.is_not(None))
-        .values(judged_at=func.now())
-        .execution_options(synchronize_session=False)
-    )
+    for platform, (_, newest) in found.places.items():
+        await session.execute(
+            update(PerformanceFeedback)
+            .where(
+                PerformanceFeedback.platform == platform,
+                PerformanceFeedback.applied_no <= newest,
+                unjudged,
+            )
+            .values(judged_at=func.now())
+            .execution_options(synchronize_session=False)
+        )
     return judged
 
 
-async def _unjudged(
-    session: AsyncSession,
-) -> Sequence[tuple[PerformanceFeedback, Concept, Prediction]]:
-    rows = await session.execute(
-        select(PerformanceFeedback, Concept, Prediction)
-        .join(Concept, and_(Concept.id == PerformanceFeedback.concept_id))
-        .join(Prediction, was_served())
-        .where(PerformanceFeedback.judged_at.is_(None), PerformanceFeedback.applied_no.is_not(None))
-        .order_by(PerformanceFeedback.applied_no)
+async def _ask(missed: Missed, critic: Critic, offline: Critic, *, purse: Purse) -> Answer:
+    note = ""
+    if critic is not offline and purse.is_empty:
+        note = f"The day's budget for critiques ({purse.most} USD) is used up."
+    elif critic is not offline:
+        try:
+            critique = await critic.critique(missed.miss)
+        except ViralError as error:
+            note = f"{critic.name} could not answer ({error.code})."
+        else:
+            purse.spent += critique.usage.cost
+            return Answer(missed, critique, critique.critic or critic.name)
+    critique = await offline.critique(missed.miss)
+    if note:
+        issue = f"{note} The offline critic wrote this."
+        critique = _with_issue(critique, issue)
+    return Answer(missed, critique, offline.name)
+
+
+def _with_issue(critique: Critique, issue: str) -> Critique:
+    return Critique(
+        text=critique.text,
+        reasons=critique.reasons,
+        issues=(*critique.issues, issue),
+        plan=critique.plan,
+        confidence=critique.confidence,
+        hypotheses=critique.hypotheses,
+        usage=critique.usage,
     )
-    return rows.all()
 
 
-def _miss(feedback: PerformanceFeedback, concept: Concept, prediction: Prediction) -> Miss:
+async def _count_today(session: AsyncSession, *, now: datetime) -> int:
+    counted = select(func.count()).where(
+        SelfCritique.feedback_id.is_not(None), SelfCritique.created_at >= _midnight(now)
+    )
+    return await session.scalar(counted) or 0
+
+
+def _midnight(now: datetime) -> datetime:
+    return datetime.combine(now.astimezone(UTC).date(), time(), UTC)
+
+
+def _gap(result: Result) -> float:
+    assert result.served is not None
+    return outcome_of(result.feedback) - result.served.score
+
+
+def _missed(result: Result, concept: Concept, earlier: Mapping[str, Sequence[Result]]) -> Missed:
+    feedback, served, video = result.feedback, result.served, result.video
+    assert served is not None
     actual = round(outcome_of(feedback), 1)
-    return Miss(
+    miss = Miss(
         title=concept.title,
         category=concept.category,
         platform=feedback.platform,
-        predicted=prediction.score,
-        low=prediction.low,
-        high=prediction.high,
+        predicted=served.score,
+        low=served.low,
+        high=served.high,
         actual=actual,
         engagement_rate=feedback.engagement_rate,
         views=feedback.views,
-        reasons=reasons_of(prediction.reasons),
-        direction=direction_of(predicted=prediction.score, actual=actual),
+        reasons=reasons_of(served.reasons),
+        direction=direction_of(predicted=served.score, actual=actual),
+        published_at=feedback.published_at,
+        hook=concept.hook,
+        hook_type=concept.hook_type,
+        tags=video.tags,
+        duration_s=concept.duration_s,
+        sound=concept.sound,
+        script_features=video.script,
+        neighbours=tuple(
+            Neighbour(
+                title=each.video.title,
+                category=each.video.category,
+                predicted=round(foretold(each), 1),
+                actual=round(outcome_of(each.feedback), 1),
+            )
+            for each in nearest(result, earlier[feedback.platform])
+        ),
     )
+    return Missed(miss, feedback.id, feedback.concept_id, effect_keys(video))
 
 
-def _critique_row(
-    feedback: PerformanceFeedback, miss: Miss, critique: Critique, *, critic: Critic, now: datetime
-) -> SelfCritique:
+def _critique_row(answer: Answer, *, now: datetime) -> SelfCritique:
+    miss, critique, usage = answer.missed.miss, answer.critique, answer.critique.usage
     gap = round(miss.actual - miss.predicted, 1)
+    issues = [*critique.issues, *([critique.note] if critique.note else [])]
     return SelfCritique(
         id=uuid7(),
-        concept_id=feedback.concept_id,
-        feedback_id=feedback.id,
+        concept_id=answer.missed.concept_id,
+        feedback_id=answer.missed.feedback_id,
         performance_gap={
-            "concept_id": str(feedback.concept_id),
+            "concept_id": str(answer.missed.concept_id),
             "concept_title": miss.title,
             "category": miss.category,
             "platform": miss.platform,
@@ -128,12 +283,16 @@ def _critique_row(
             "gap": gap,
             "gap_percentage": round(100 * gap / miss.predicted, 1) if miss.predicted else None,
             "direction": miss.direction,
+            **({MODEL: usage.model} if usage.model else {}),
         },
         critique=critique.text,
         hypothesized_reasons=list(critique.reasons),
-        scoring_issues=list(critique.issues),
+        scoring_issues=issues,
         adjustment_plan=critique.plan,
         confidence_level=critique.confidence,
-        critic=critic.name,
+        critic=answer.critic,
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        cost=usage.cost,
         created_at=now,
     )

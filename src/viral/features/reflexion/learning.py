@@ -3,71 +3,54 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import timedelta
-from itertools import count
-from math import sqrt
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Select, and_, func, select, update
-from sqlalchemy.dialects.postgresql import distinct_on, insert
-from sqlalchemy.orm import aliased
+from sqlalchemy import func, select, update
+from sqlalchemy.dialects.postgresql import insert
 
 from viral.database.bulk import as_arrays, unnested
-from viral.features.generations.concepts import video_of
 from viral.features.reflexion.outcomes import current_outcomes, refit_outcomes
-from viral.features.reflexion.served import was_served
+from viral.features.reflexion.results import (
+    BATCH,
+    Result,
+    last_place,
+    load_named,
+    load_results,
+    outdated_results,
+    waiting_results,
+)
 from viral.features.scoring.effects import (
     SCORE,
     Learners,
-    is_effect,
     load_learners,
     load_score_width,
     needed_keys,
     save_learners,
     save_shared,
 )
-from viral.features.scoring.predictions import Band, live_score_band
+from viral.features.scoring.hypotheses import Hypotheses, all_hypotheses, with_hypotheses
+from viral.features.scoring.predictions import Band, score_band
 from viral.learner.effects import Effect, start_of
-from viral.learner.families import FAMILIES, GLOBAL, NEWCOMER, TRUST, WIDTH
+from viral.learner.families import FAMILIES, GLOBAL, WIDTH
 from viral.learner.interval import next_width
-from viral.learner.newcomer import newcomer_level
-from viral.schema.content import Concept, Prediction
-from viral.schema.learning import LearnerEffect, ModelVersion, SharedEffect
+from viral.learner.scale import squeezed
+from viral.schema.learning import LearnerEffect, SharedEffect
 from viral.schema.results import PerformanceFeedback
 from viral.schema.vocabulary import GOALS, Goal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
     from datetime import datetime
     from uuid import UUID
 
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from viral.features.reflexion.outcomes import Outcomes
-    from viral.learner.video import Video
+    from viral.learner.terms import Means
 
-ResultQuery = Select[PerformanceFeedback, Concept, Prediction]
-
-# As `PerformanceFeedback.is_mature` has it.
-MATURES_AFTER = timedelta(days=2)
-BATCH = 2_000
-PUBLISH_POINTS = 0.5
-PUBLISH_DEVIATIONS = 0.5
-# What the words of a video say altogether, in points: half a point of it is news.
-TRUST_POINTS = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """One result that is due to be learnt from."""
-
-    feedback: PerformanceFeedback
-    video: Video
-    served: Prediction | None
-
-    @property
-    def day(self) -> int:
-        return (self.feedback.published_at + MATURES_AFTER).date().toordinal()
+_NOTED = ("applied_no", "engagement_score", "reach_score")
+# Written when a result is first learnt: what was served then cannot be found out later.
+_FIRST_NOTED = ("challenger_error", "champion_error", "former_error", "residual")
 
 
 @dataclass(slots=True)
@@ -78,6 +61,18 @@ class Applied:
     results: int = 0
     tenants: set[UUID] = field(default_factory=set)
     is_replay: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """A result's place and scores, and how far each view of the default score missed them."""
+
+    place: int
+    scores: dict[Goal, float]
+    challenger_error: float
+    champion_error: float
+    former_error: float
+    residual: float
 
 
 async def apply_results(
@@ -97,77 +92,53 @@ async def apply_results(
     await hold_learning(session, platform)
     applied = Applied(platform)
     if await refit_outcomes(session, platform, now=now):
-        applied.is_replay = await _forget_state(session, platform)
+        await forget_state(session, platform)
+        applied.is_replay = await last_place(session, platform) > 0
     outcomes = await current_outcomes(session, platform)
-    for query in (_outdated(platform, outcomes.version), _waiting(platform)):
-        while results := await _results(session, query):
-            await _apply_batch(session, platform, results, outcomes=outcomes, hashed=hashed)
-            applied.results += len(results)
-            applied.tenants |= {result.feedback.tenant_id for result in results}
-            if progress is not None:
-                progress(applied.results)
-    if applied.results:
-        await publish_shared(session, platform, now=now)
+    hypotheses = await all_hypotheses(session, platform)
+    async for results in _batches(session, platform, outcomes.version):
+        await _apply_batch(
+            session, platform, results, outcomes=outcomes, hypotheses=hypotheses, hashed=hashed
+        )
+        applied.results += len(results)
+        applied.tenants |= {result.feedback.tenant_id for result in results}
+        session.expunge_all()
+        if progress is not None:
+            progress(applied.results)
     return applied
 
 
-async def count_waiting(session: AsyncSession, platform: str) -> int:
-    """Count the results that the learner has not taken in."""
-    waiting = select(func.count()).select_from(_first_readings(platform).subquery())
-    return await session.scalar(waiting) or 0
+def learn(
+    learners: Learners, width: Effect, result: Result, scores: dict[Goal, float], *, place: int
+) -> Learnt:
+    """Update both goals, and the width of the default score's interval, by one result."""
+    served = result.served
+    intervals: dict[Goal, tuple[float, float] | None] = {"engagement": None, "reach": None}
+    if served is not None:
+        intervals["engagement"] = served.engagement_low, served.engagement_high
+        intervals["reach"] = served.reach_low, served.reach_high
+    updates = [
+        learners[goal].update(result.video, scores[goal], result.day, served=intervals[goal])
+        for goal in GOALS
+    ]
+    if served is not None:
+        band = Band(served.score, served.low, served.high)
+    else:
+        foretold = [squeezed(each.means.live) for each in updates]
+        band = score_band(foretold, [each.sd for each in updates], width=width.mean)
+    outcome = sum(scores.values()) / len(scores)
+    width.mean = next_width(width.mean, is_miss=not band.low <= outcome <= band.high)
+    width.n += 1
+    width.day = max(width.day, result.day)
+    return _learnt(place, scores, outcome, [each.means for each in updates])
 
 
-async def publish_shared(session: AsyncSession, platform: str, *, now: datetime) -> int:
-    """Serve the shared effects that moved enough, as a new version; how many there were."""
-    changes: list[object] = []
-    rows = await session.scalars(
-        select(SharedEffect)
-        .where(
-            SharedEffect.platform == platform, SharedEffect.goal.in_(GOALS), SharedEffect.day > 0
-        )
-        .order_by(SharedEffect.goal, SharedEffect.family, SharedEffect.key)
-    )
-    for row in rows:
-        key = row.family, row.key
-        if not is_effect(key) and key not in {NEWCOMER, TRUST}:
-            continue
-        live, doubt = row.mean, row.variance
-        if key == NEWCOMER:
-            # Its row holds votes; the level they give is as sure as it will get.
-            votes = Effect(row.mean, row.variance, row.samples, row.day, row.published)
-            live, doubt = newcomer_level(votes), 0.0
-        scale = TRUST_POINTS if key == TRUST else 1.0
-        if is_news(scale * live, scale * row.published, doubt):
-            changes.append([row.goal, row.family, row.key, row.published, live])
-            row.published = live
-    if not changes:
-        return 0
-    version = await session.scalar(
-        select(func.max(ModelVersion.version)).where(
-            ModelVersion.kind == "effects", ModelVersion.platform == platform
-        )
-    )
-    await session.execute(
-        update(ModelVersion)
-        .where(ModelVersion.kind == "effects", ModelVersion.platform == platform)
-        .values(is_current=False)
-    )
-    session.add(
-        ModelVersion(
-            kind="effects",
-            platform=platform,
-            version=(version or 0) + 1,
-            document={"columns": ["goal", "family", "key", "old", "new"], "changes": changes},
-            created_at=now,
-        )
-    )
-    await session.flush()
-    return len(changes)
+def is_shared_place(place: int) -> bool:
+    """Tell what a result's former error is of: what tenants share, or the tenant's own effects.
 
-
-def is_news(live: float, published: float, variance: float) -> bool:
-    """Tell whether an effect has moved further than its own doubt, and by half a point."""
-    return abs(live - published) > max(PUBLISH_POINTS, PUBLISH_DEVIATIONS * sqrt(variance))
+    They take turns: were both former at once, a bad version would be blamed on good adjustments.
+    """
+    return place % 2 == 1
 
 
 async def hold_learning(session: AsyncSession, *platforms: str) -> None:
@@ -178,6 +149,25 @@ async def hold_learning(session: AsyncSession, *platforms: str) -> None:
         .order_by(SharedEffect.platform, SharedEffect.goal)
         .with_for_update()
     )
+
+
+async def forget_state(session: AsyncSession, platform: str) -> None:
+    """Let every effect of a platform start anew, while what is published stays."""
+    for table in (SharedEffect, LearnerEffect):
+        await session.execute(
+            update(table).where(table.platform == platform).values(samples=0, day=0)
+        )
+
+
+async def _batches(
+    session: AsyncSession, platform: str, version: int
+) -> AsyncIterator[list[Result]]:
+    """Give what was scored with older tables once more, then what waits."""
+    while results := await load_results(session, outdated_results(platform, version)):
+        yield results
+    waiting = await waiting_results(session, platform)
+    for first in range(0, len(waiting), BATCH):
+        yield await load_named(session, waiting[first : first + BATCH])
 
 
 async def _make_locks(session: AsyncSession, platform: str) -> None:
@@ -198,154 +188,70 @@ async def _make_locks(session: AsyncSession, platform: str) -> None:
         await session.execute(first.on_conflict_do_nothing())
 
 
-def _first_readings(platform: str) -> Select[UUID, UUID]:
-    """Select one waiting reading a video: the first mature one, where none was learnt before."""
-    before = aliased(PerformanceFeedback)
-    video = (PerformanceFeedback.tenant_id, PerformanceFeedback.external_id)
-    return (
-        select(PerformanceFeedback.tenant_id, PerformanceFeedback.id)
-        .where(
-            PerformanceFeedback.platform == platform,
-            PerformanceFeedback.applied_no.is_(None),
-            PerformanceFeedback.is_mature,
-            ~select(before.id)
-            .where(
-                before.tenant_id == PerformanceFeedback.tenant_id,
-                before.platform == PerformanceFeedback.platform,
-                before.external_id == PerformanceFeedback.external_id,
-                before.applied_no.is_not(None),
-            )
-            .exists(),
-        )
-        .order_by(*video, PerformanceFeedback.observed_on, PerformanceFeedback.id)
-        .ext(distinct_on(*video))
-    )
-
-
-def _waiting(platform: str) -> ResultQuery:
-    first = _first_readings(platform).subquery()
-    return (
-        _with_concept()
-        .join(
-            first,
-            and_(
-                PerformanceFeedback.tenant_id == first.c.tenant_id,
-                PerformanceFeedback.id == first.c.id,
-            ),
-        )
-        .order_by(PerformanceFeedback.published_at, PerformanceFeedback.id)
-    )
-
-
-def _outdated(platform: str, version: int) -> ResultQuery:
-    """Select what was scored with older tables, in the order it was applied in."""
-    return (
-        _with_concept()
-        .where(
-            PerformanceFeedback.platform == platform,
-            PerformanceFeedback.applied_no.is_not(None),
-            PerformanceFeedback.outcome_version != version,
-        )
-        .order_by(PerformanceFeedback.applied_no)
-    )
-
-
-def _with_concept() -> ResultQuery:
-    return (
-        select(PerformanceFeedback, Concept, Prediction)
-        .join(
-            Concept,
-            and_(
-                Concept.tenant_id == PerformanceFeedback.tenant_id,
-                Concept.id == PerformanceFeedback.concept_id,
-            ),
-        )
-        .outerjoin(Prediction, was_served())
-    )
-
-
-async def _results(session: AsyncSession, query: ResultQuery) -> list[Result]:
-    rows = await session.execute(query.limit(BATCH).execution_options(populate_existing=True))
-    return [
-        Result(
-            feedback,
-            video_of(concept, published_at=feedback.published_at, followers=feedback.followers),
-            served,
-        )
-        for feedback, concept, served in rows
-    ]
-
-
 async def _apply_batch(
     session: AsyncSession,
     platform: str,
     results: Sequence[Result],
     *,
     outcomes: Outcomes,
+    hypotheses: Hypotheses,
     hashed: Callable[[str], str],
 ) -> None:
+    last = await last_place(session, platform)
+    # A result that is learnt again keeps its place.
+    places = [
+        result.feedback.applied_no or last + number for number, result in enumerate(results, 1)
+    ]
+    results = [
+        Result(each.feedback, with_hypotheses(each.video, hypotheses, place=place), each.served)
+        for each, place in zip(results, places, strict=True)
+    ]
     keys = needed_keys([result.video for result in results], hashed)
     learners = await load_learners(session, platform, keys=keys, hashed=hashed)
     width = await load_score_width(session, platform)
-    scored = []
-    for result in results:
+    learnt = []
+    for result, place in zip(results, places, strict=True):
         scores = outcomes.scores(
             views=result.feedback.views, engagement_rate=result.feedback.engagement_rate
         )
-        _learn(learners, width, result, scores)
-        scored.append((result.feedback, scores))
+        learnt.append((result, learn(learners, width, result, scores, place=place)))
     await save_learners(session, platform, learners)
     await save_shared(session, platform, SCORE, {WIDTH: width})
-    await _note_applied(session, platform, scored, version=outcomes.version)
+    await _note_applied(session, learnt, version=outcomes.version)
 
 
-def _learn(learners: Learners, width: Effect, result: Result, scores: dict[Goal, float]) -> None:
-    """Update both goals, and the width of the default score's interval, by one result."""
-    band = _served_band(learners, width, result)
-    served = result.served
-    intervals: dict[Goal, tuple[float, float] | None] = {"engagement": None, "reach": None}
-    if served is not None:
-        intervals["engagement"] = served.engagement_low, served.engagement_high
-        intervals["reach"] = served.reach_low, served.reach_high
-    for goal, learner in learners.items():
-        learner.update(result.video, scores[goal], result.day, served=intervals[goal])
-    outcome = sum(scores.values()) / len(scores)
-    width.mean = next_width(width.mean, is_miss=not band.low <= outcome <= band.high)
-    width.n += 1
-    width.day = max(width.day, result.day)
-
-
-def _served_band(learners: Learners, width: Effect, result: Result) -> Band:
-    if result.served is not None:
-        return Band(result.served.score, result.served.low, result.served.high)
-    return live_score_band(learners, result.video, result.day, width=width.mean)
+def _learnt(
+    place: int, scores: dict[Goal, float], outcome: float, means: Sequence[Means]
+) -> Learnt:
+    live = sum(squeezed(each.live) for each in means) / len(means)
+    published = sum(squeezed(each.published) for each in means) / len(means)
+    former = sum(
+        squeezed(each.shared_former if is_shared_place(place) else each.own_former)
+        for each in means
+    ) / len(means)
+    plain = sum(squeezed(each.plain) for each in means) / len(means)
+    return Learnt(
+        place=place,
+        scores=scores,
+        challenger_error=abs(live - outcome),
+        champion_error=abs(published - outcome),
+        former_error=abs(former - outcome),
+        residual=outcome - plain,
+    )
 
 
 async def _note_applied(
-    session: AsyncSession,
-    platform: str,
-    scored: Sequence[tuple[PerformanceFeedback, dict[Goal, float]]],
-    *,
-    version: int,
+    session: AsyncSession, learnt: Sequence[tuple[Result, Learnt]], *, version: int
 ) -> None:
-    """Write each result's scores and its place in the order; a replay keeps the place."""
-    last = await session.scalar(
-        select(func.max(PerformanceFeedback.applied_no)).where(
-            PerformanceFeedback.platform == platform
-        )
-    )
-    places = count((last or 0) + 1)
-    names = ("tenant_id", "id", "applied_no", "engagement_score", "reach_score")
-    rows = [
-        (
-            feedback.tenant_id,
-            feedback.id,
-            next(places) if feedback.applied_no is None else feedback.applied_no,
-            scores["engagement"],
-            scores["reach"],
-        )
-        for feedback, scores in scored
-    ]
+    """Write each result's place in the order, its scores, and at first how far views missed it."""
+    names = ("tenant_id", "id", *_NOTED, *_FIRST_NOTED)
+    rows = []
+    for result, each in learnt:
+        feedback = result.feedback
+        is_first = feedback.applied_no is None
+        errors = [getattr(each, name) if is_first else None for name in _FIRST_NOTED]
+        scores = each.scores["engagement"], each.scores["reach"]
+        rows.append((feedback.tenant_id, feedback.id, each.place, *scores, *errors))
     values = unnested(PerformanceFeedback, names)
     await session.execute(
         update(PerformanceFeedback)
@@ -354,23 +260,13 @@ async def _note_applied(
             PerformanceFeedback.id == values.c.id,
         )
         .values(
-            applied_no=values.c.applied_no,
-            engagement_score=values.c.engagement_score,
-            reach_score=values.c.reach_score,
             outcome_version=version,
+            **{name: values.c[name] for name in _NOTED},
+            **{
+                name: func.coalesce(getattr(PerformanceFeedback, name), values.c[name])
+                for name in _FIRST_NOTED
+            },
         )
         .execution_options(synchronize_session=False),
         as_arrays(rows, names),
     )
-
-
-async def _forget_state(session: AsyncSession, platform: str) -> bool:
-    """Let every effect start anew, while what is published stays; False when none was learnt."""
-    for table in (SharedEffect, LearnerEffect):
-        await session.execute(
-            update(table).where(table.platform == platform).values(samples=0, day=0)
-        )
-    applied = select(PerformanceFeedback.id).where(
-        PerformanceFeedback.platform == platform, PerformanceFeedback.applied_no.is_not(None)
-    )
-    return bool(await session.scalar(select(applied.exists())))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from functools import lru_cache
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from sqlalchemy import and_, select
+from sqlalchemy import and_, or_, select
 
 from viral.database.bulk import as_arrays, bulk_insert, unnested
 from viral.learner.effects import Effect
@@ -28,8 +29,12 @@ if TYPE_CHECKING:
     from viral.learner.video import Video
 
 STATE_ROWS: tuple[EffectKey, ...] = (NOISE, WIDTH, NEWCOMER, TRUST)
+SHARED_FAMILIES = tuple(name for name, family in FAMILIES.items() if family.is_shared)
+OWN_FAMILIES = tuple(name for name, family in FAMILIES.items() if not family.is_shared)
 # The interval of the default score, the mean of the goals, is kept under a goal of its own.
 SCORE = "score"
+# A word is asked for by both goals, when its row is loaded, and again by the next video.
+HASHES_KEPT = 65_536
 Learners = dict[Goal, Learner]
 
 _KEY = ("family", "key")
@@ -41,6 +46,7 @@ _OWN = ("tenant_id", "id", "platform", "goal", "family", "key", *_STATE, "publis
 def word_hasher(word_key: bytes) -> Callable[[str], str]:
     """Make the function that hides a tenant's words among the shared effects."""
 
+    @lru_cache(maxsize=HASHES_KEPT)
     def hashed(word: str) -> str:
         return hmac.new(word_key, word.encode(), hashlib.sha256).hexdigest()[:32]
 
@@ -65,13 +71,14 @@ async def load_learners(
 ) -> Learners:
     """Load the rows of `keys`: all tenants' as the system role, one tenant's in its session.
 
-    A row without a day is as good as none: a lock, or what a replay starts from.
+    A row without a day is as good as none: a lock, or what a replay starts from; an override
+    has none where the tenant has not contributed to the shared effect.
     """
     learners: Learners = {goal: Learner(word_key=hashed) for goal in GOALS}
     arrays = as_arrays(sorted(keys), _KEY)
     wanted = unnested(SharedEffect, _KEY)
     shared = (
-        select(*_state_of(SharedEffect), SharedEffect.tenants)
+        select(*state_columns(SharedEffect), SharedEffect.tenants)
         .join(
             wanted, and_(SharedEffect.family == wanted.c.family, SharedEffect.key == wanted.c.key)
         )
@@ -83,19 +90,31 @@ async def load_learners(
     )
     for row in await session.execute(shared, arrays):
         learners[row.goal].shared[row.family, row.key] = Effect(
-            row.mean, row.variance, row.samples, row.day, row.published, row.tenants
+            row.mean, row.variance, row.samples, row.day, row.published, row.tenants, row.former
         )
     own = (
-        select(*_state_of(LearnerEffect), LearnerEffect.tenant_id)
+        select(*state_columns(LearnerEffect), LearnerEffect.tenant_id, LearnerEffect.is_frozen)
         .join(
             wanted, and_(LearnerEffect.family == wanted.c.family, LearnerEffect.key == wanted.c.key)
         )
-        .where(LearnerEffect.platform == platform, LearnerEffect.day > 0)
+        .where(
+            LearnerEffect.platform == platform,
+            or_(
+                LearnerEffect.day > 0,
+                and_(LearnerEffect.is_frozen, LearnerEffect.family.in_(SHARED_FAMILIES)),
+            ),
+        )
     )
     for row in await session.execute(own, arrays):
         tenant = learners[row.goal].tenants.setdefault(str(row.tenant_id), {})
         tenant[row.family, row.key] = Effect(
-            row.mean, row.variance, row.samples, row.day, row.published
+            row.mean,
+            row.variance,
+            row.samples,
+            row.day,
+            row.published,
+            former=row.former,
+            is_override=row.is_frozen and row.family in SHARED_FAMILIES,
         )
     return learners
 
@@ -152,18 +171,10 @@ async def _upsert_own(session: AsyncSession, rows: Sequence[Sequence[object]]) -
     await session.execute(statement, as_arrays(rows, _OWN))
 
 
-def is_effect(key: EffectKey) -> bool:
-    """Tell effects from the rows that hold other state."""
-    return key[0] in FAMILIES
-
-
-def _columns(effect: Effect) -> tuple[float, float, int, int, float]:
-    return effect.mean, effect.variance, effect.n, effect.day, effect.published
-
-
-def _state_of(
+def state_columns(
     table: type[SharedEffect | LearnerEffect],
 ) -> tuple[InstrumentedAttribute[object], ...]:
+    """Name the columns of a row of state."""
     # Columns, not objects: a batch loads a hundred thousand of them.
     return (
         table.goal,
@@ -174,4 +185,14 @@ def _state_of(
         table.samples,
         table.day,
         table.published,
+        table.former,
     )
+
+
+def is_effect(key: EffectKey) -> bool:
+    """Tell effects from the rows that hold other state."""
+    return key[0] in FAMILIES
+
+
+def _columns(effect: Effect) -> tuple[float, float, int, int, float]:
+    return effect.mean, effect.variance, effect.n, effect.day, effect.published

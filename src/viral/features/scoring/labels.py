@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
+
+from viral.learner.families import HYPOTHESES
+from viral.learner.predicates import Between, Both, Named, Predicate, parse_predicate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+# As `effects.word_hasher` writes it.
+_HASH = re.compile(r"[0-9a-f]{32}")
 _PLAIN = {
     "global": "Starting point",
     "tenant": "Your level so far",
@@ -22,6 +28,30 @@ def label_of(family: str, key: str) -> str:
         return _PLAIN[family]
     say = _SAYINGS.get(family)
     return f"{family} {key}".strip() if say is None else say(key)
+
+
+def describe(text: str) -> str:
+    """Say a predicate of the grammar in words."""
+    return _predicate(parse_predicate(text))
+
+
+def _predicate(predicate: Predicate) -> str:
+    match predicate:
+        case Both(first, second):
+            words = _predicate(second)
+            return f"{_predicate(first)} and {words[0].lower()}{words[1:]}"
+        case Between("hour", low, high):
+            return f"Posted {low:02}:00 to {high:02}:59 UTC"
+        case Between(_, low, high):
+            return f"{low} to {high} seconds long"
+        case Named("tag", name):
+            return f"With #{name}"
+        case Named(kind, name):
+            return _NAMED[kind].format(name.replace("-", " ") if kind in _TYPES else name)
+
+
+def _word(key: str) -> str:
+    return "A shared word" if _HASH.fullmatch(key) else f"The word “{key}”"
 
 
 def _hour(key: str) -> str:
@@ -61,6 +91,13 @@ def _followers(key: str) -> str:
     return f"{first:,} to {last:,} followers"
 
 
+_TYPES = ("hook", "script")
+_NAMED = {
+    "word": "With the word “{}”",
+    "hook": "Hook: {}",
+    "sound": "With the sound “{}”",
+    "script": "Script: {}",
+}
 _SAYINGS: dict[str, Callable[[str], str]] = {
     "category": lambda key: f"Category {key}",
     "tenant_category": lambda key: f"Your videos in {key}",
@@ -79,8 +116,6 @@ _SAYINGS: dict[str, Callable[[str], str]] = {
     "tenant_title_marks": _marks,
     "script": lambda key: f"Script: {key.replace('-', ' ')}",
     "tenant_script": lambda key: f"Your scripts: {key.replace('-', ' ')}",
-    "hypothesis": lambda key: f"Hypothesis: {key.partition(' ')[2]}",
-    "tenant_hypothesis": lambda key: f"Your hypothesis: {key.partition(' ')[2]}",
     "tenant_sound": lambda key: (
         "Your videos with original sound" if key == "original" else "Your videos with this sound"
     ),
@@ -88,6 +123,7 @@ _SAYINGS: dict[str, Callable[[str], str]] = {
     "hook": lambda key: f"Hook: {key.replace('-', ' ')}",
     "tenant_hook": lambda key: f"Your hooks: {key.replace('-', ' ')}",
     "sound": lambda key: "Original sound" if key == "original" else "This sound",
-    "word": lambda key: f"The word “{key}”",
+    "word": _word,
     "tenant_word": lambda key: f"Your videos with “{key}”",
+    **dict.fromkeys(HYPOTHESES.values(), describe),
 }

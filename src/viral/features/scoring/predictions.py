@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from viral.features.scoring.effects import (
     load_learners,
     load_score_width,
     needed_keys,
 )
+from viral.features.scoring.hypotheses import confirmed_hypotheses, with_hypotheses
 from viral.features.scoring.labels import label_of
 from viral.learner.interval import clipped, interval
 from viral.schema.learning import ModelVersion
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncSession
 
-    from viral.features.scoring.effects import Learners
     from viral.learner.learner import Prediction
     from viral.learner.video import Video
 
@@ -69,12 +69,16 @@ async def forecast(
     hashed: Callable[[str], str],
 ) -> list[Forecast]:
     """Predict videos of the session's tenant from what is published, on a UTC day (ordinal)."""
+    hypotheses = await confirmed_hypotheses(session, platform)
+    videos = [with_hypotheses(video, hypotheses) for video in videos]
     keys = needed_keys(videos, hashed)
     learners = await load_learners(session, platform, keys=keys, hashed=hashed)
     width = await load_score_width(session, platform)
     version = await session.scalar(
-        select(func.max(ModelVersion.version)).where(
-            ModelVersion.kind == "effects", ModelVersion.platform == platform
+        select(ModelVersion.version).where(
+            ModelVersion.kind == "effects",
+            ModelVersion.platform == platform,
+            ModelVersion.is_current,
         )
     )
     return [
@@ -93,16 +97,20 @@ def reasons_of(stored: Sequence[object]) -> tuple[Reason, ...]:
     return tuple(msgspec.convert(stored, list[Reason]))
 
 
-def live_score_band(learners: Learners, video: Video, day: int, *, width: float) -> Band:
-    """Predict the default score from the live state, for a video that was served no forecast."""
-    parts = {goal: learners[goal].predict(video, day) for goal in GOALS}
-    return _score_band(parts, width)
+def score_band(scores: Sequence[float], sds: Sequence[float], *, width: float) -> Band:
+    """Join the goals' scores and deviations to the default score and its interval."""
+    score = sum(scores) / len(scores)
+    # As if both goals erred together: on the safe side, and the width adapts to the truth.
+    low, high = interval(score, sum(sds) / len(sds), width)
+    return Band(round(clipped(score), 1), round(low, 1), round(high, 1))
 
 
 def _forecast(
     platform: str, parts: dict[Goal, Prediction], *, width: float, version: int
 ) -> Forecast:
-    band = _score_band(parts, width)
+    band = score_band(
+        [part.score for part in parts.values()], [part.sd for part in parts.values()], width=width
+    )
     return Forecast(
         platform=platform,
         score=band,
@@ -113,14 +121,6 @@ def _forecast(
         reasons=_reasons(parts, band.score),
         model_version=version,
     )
-
-
-def _score_band(parts: dict[Goal, Prediction], width: float) -> Band:
-    score = sum(part.score for part in parts.values()) / len(parts)
-    # As if both goals erred together: on the safe side, and the width adapts to the truth.
-    sd = sum(part.sd for part in parts.values()) / len(parts)
-    low, high = interval(score, sd, width)
-    return Band(round(clipped(score), 1), round(low, 1), round(high, 1))
 
 
 def _reasons(parts: dict[Goal, Prediction], score: float) -> tuple[Reason, ...]:

@@ -64,6 +64,7 @@ class Patient:
     """All that is looked at; what could not be read is None, and `unread` has the reason.
 
     `keys` opens the field keys without making any; `key_use` counts the values under each.
+    `claude` asks Claude whether it takes the key, and is False where none is set.
     """
 
     clock: Callable[[], datetime]
@@ -77,6 +78,7 @@ class Patient:
     keys: Callable[[], KeyRing] | None = None
     key_use: Callable[[], Awaitable[Counter[Use]]] | None = None
     target: Callable[[], Target] | None = None
+    claude: Callable[[], Awaitable[bool]] | None = None
     unread: Mapping[Need, ViralError] = field(default_factory=dict)
 
     def lacks(self, need: Need) -> str | None:

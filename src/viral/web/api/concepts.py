@@ -1,21 +1,27 @@
-"""/api/v1/concepts: ideas for videos, with predictions and their reasons."""
+"""/api/v1/concepts: ideas for videos, with predictions and their reasons; found, kept, taken."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from random import Random
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 import msgspec
-from litestar import get, post
+from litestar import Response, delete, get, post, put
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
-from viral.features.generations.concepts import (
-    find_concept,
-    generate_concepts,
-    newest_concepts,
+from viral.features.generations.concepts import find_concept, generate_concepts
+from viral.features.generations.history import (
+    ConceptFilter,
+    all_concepts,
+    as_csv,
+    as_json_lines,
+    keep_concept,
+    search_concepts,
 )
+from viral.features.generations.orders import order_concepts
+from viral.features.jobs.types import ConceptsOrder
 from viral.features.scoring.predictions import reasons_of
 from viral.schema.content import Concept, Prediction
 from viral.schema.vocabulary import Platform, category_of
@@ -26,6 +32,8 @@ from viral.web.site import Site
 
 PURPOSE = "concepts"
 MOST_CONCEPTS = 100
+MOST_EXPORTED = 10_000
+Search = Annotated[str, QueryParameter(max_length=500)]
 
 
 class ConceptsWanted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -73,6 +81,9 @@ class ConceptOut(msgspec.Struct, frozen=True):
     why_it_works: str
     prompts: dict[str, object]
     trend: dict[str, object] | None
+    is_favorite: bool
+    is_exploration: bool
+    propensity: float | None
     predictions: list[PredictionOut]
 
 
@@ -81,6 +92,12 @@ class ConceptsPage(msgspec.Struct, frozen=True):
 
     concepts: list[ConceptOut]
     next_cursor: str | None
+
+
+class ConceptsOrdered(msgspec.Struct, frozen=True):
+    """The job that writes them; `GET /jobs/{job_id}` tells how far it is."""
+
+    job_id: UUID
 
 
 @post("/concepts")
@@ -99,6 +116,7 @@ async def add_concepts(
         category=None if data.category is None else category_of(data.category),
         platform=data.platform,
         user_id=identity.user_id,
+        budget=runtime.budget,
     )
     return [_concept(each) for each in concepts]
 
@@ -110,11 +128,19 @@ async def get_concepts(
     session: Transaction,
     limit: Annotated[int, QueryParameter(ge=1, le=MOST_CONCEPTS)] = 20,
     cursor: FromQuery[str | None] = None,
+    search: Search = "",
+    category: FromQuery[str | None] = None,
+    *,
+    favorite: FromQuery[bool] = False,
 ) -> ConceptsPage:
-    """List generated concepts, newest first, a page at a time."""
+    """List generated concepts, newest first, a page at a time.
+
+    `search` is for words that all stand in title, hook, caption or script.
+    """
     site: Site = request.app.state.site
     before = place_of(site, identity.tenant_id, cursor, purpose=PURPOSE)
-    found = await newest_concepts(session, limit=limit + 1, before=before)
+    wanted = _filter(search, category, only_favorites=favorite)
+    found = await search_concepts(session, wanted, limit=limit + 1, before=before)
     next_cursor = None
     if len(found) > limit:
         last = Place(found[limit - 1].created_at, found[limit - 1].id)
@@ -122,10 +148,65 @@ async def get_concepts(
     return ConceptsPage([_concept(each) for each in found[:limit]], next_cursor)
 
 
+@post("/concepts/orders", status_code=202)
+async def order(
+    session: Transaction, identity: Person, data: JSONBody[ConceptsWanted]
+) -> ConceptsOrdered:
+    """Have a worker write concepts; how far it is stands at /jobs."""
+    wanted = ConceptsOrder(
+        count=data.count,
+        category=None if data.category is None else category_of(data.category),
+        platform=data.platform,
+        seed=data.seed,
+        user_id=identity.user_id,
+    )
+    return ConceptsOrdered(await order_concepts(session, wanted))
+
+
+@get("/concepts/export")
+async def export_concepts(
+    session: Transaction,
+    format: Annotated[Literal["csv", "json"], QueryParameter()] = "csv",  # noqa: A002 - its name
+    search: Search = "",
+    category: FromQuery[str | None] = None,
+    *,
+    favorite: FromQuery[bool] = False,
+) -> Response[str]:
+    """Give the newest 10,000 concepts as CSV, or as JSON, one object a line."""
+    parts: list[str] = []
+    wanted = _filter(search, category, only_favorites=favorite)
+    async for page in all_concepts(session, wanted, most=MOST_EXPORTED):
+        is_first = not parts
+        parts.append(as_csv(page, with_header=is_first) if format == "csv" else as_json_lines(page))
+    return Response(
+        "".join(parts),
+        media_type="text/csv" if format == "csv" else "application/x-ndjson",
+        headers={"Content-Disposition": f'attachment; filename="concepts.{format}"'},
+    )
+
+
+@put("/concepts/{concept_id:uuid}/favorite")
+async def keep(session: Transaction, concept_id: FromPath[UUID]) -> ConceptOut:
+    """Make a concept a favourite."""
+    return _concept(await keep_concept(session, concept_id, is_favorite=True))
+
+
+@delete("/concepts/{concept_id:uuid}/favorite", status_code=200)
+async def let_go(session: Transaction, concept_id: FromPath[UUID]) -> ConceptOut:
+    """Let a concept be no favourite."""
+    return _concept(await keep_concept(session, concept_id, is_favorite=False))
+
+
 @get("/concepts/{concept_id:uuid}")
 async def get_concept(session: Transaction, concept_id: FromPath[UUID]) -> ConceptOut:
     """Show one concept."""
     return _concept(await find_concept(session, concept_id))
+
+
+def _filter(search: str, category: str | None, *, only_favorites: bool) -> ConceptFilter:
+    return ConceptFilter(
+        search, None if category is None else category_of(category), only_favorites
+    )
 
 
 def _concept(concept: Concept) -> ConceptOut:
@@ -144,6 +225,9 @@ def _concept(concept: Concept) -> ConceptOut:
         why_it_works=concept.why_it_works,
         prompts=concept.prompts,
         trend=concept.trend,
+        is_favorite=concept.is_favorite,
+        is_exploration=concept.is_exploration,
+        propensity=concept.propensity,
         predictions=[
             _prediction(each)
             for each in sorted(concept.predictions, key=lambda each: each.platform)

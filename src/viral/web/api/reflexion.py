@@ -9,15 +9,21 @@ from uuid import UUID
 
 import msgspec
 from litestar import get, post
-from litestar.params import FromPath, QueryParameter
+from litestar.params import FromPath, JSONBody, QueryParameter
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from viral.features.jobs.queue import ask_for_reflexion
 from viral.features.reflexion import status
-from viral.features.reflexion.adjustments import undo_adjustment
+from viral.features.reflexion.overrides import override_shared
+from viral.features.reflexion.replay import replay_platform
+from viral.features.reflexion.report import ReflexionReport, reflexion_report
+from viral.features.reflexion.undo import undo_adjustment, undo_insight, undo_run
+from viral.features.reflexion.why import Why, why_concept
 from viral.features.scoring.labels import label_of
 from viral.schema.learning import ReflexionInsight, ScoringAdjustment
+from viral.schema.vocabulary import Goal, Platform
 from viral.web.dependencies import Person, Transaction, Wired
+from viral.web.door import operators_only
 
 MOST_ROWS = 200
 Limit = Annotated[int, QueryParameter(ge=1, le=MOST_ROWS)]
@@ -58,6 +64,8 @@ class AdjustmentOut(msgspec.Struct, frozen=True):
     evidence: str
     applied_at: datetime
     undone_at: datetime | None
+    undone_because: str | None
+    insight_id: UUID | None
 
 
 class InsightOut(msgspec.Struct, frozen=True):
@@ -75,6 +83,38 @@ class InsightOut(msgspec.Struct, frozen=True):
     recommendation: str
     is_applied: bool
     last_seen_at: datetime
+    kind: str
+    status: str
+    z: float | None
+    gain: float | None
+
+
+class SharedEffectIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An effect that all tenants share; a word is given in plain."""
+
+    platform: Platform
+    goal: Goal
+    family: Annotated[str, msgspec.Meta(max_length=60)]
+    key: Annotated[str, msgspec.Meta(max_length=200)]
+
+
+class ReplayIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The platform to replay."""
+
+    platform: Platform
+
+
+class ReplayOut(msgspec.Struct, frozen=True):
+    """How many results and rows of state were compared, and how many rows differ.
+
+    `missing` results were erased since they were learnt.
+    """
+
+    platform: str
+    results: int
+    missing: int
+    rows: int
+    differences: int
 
 
 @get("/reflexion")
@@ -107,6 +147,72 @@ async def undo(
     """Serve the value from before an adjustment again, and keep it."""
     return _adjustment(
         await undo_adjustment(session, adjustment_id, user_id=identity.user_id, now=runtime.clock())
+    )
+
+
+@post("/reflexion/adjustments/{adjustment_id:uuid}/undo-run", status_code=200)
+async def undo_whole_run(
+    runtime: Wired, identity: Person, session: Transaction, adjustment_id: FromPath[UUID]
+) -> list[AdjustmentOut]:
+    """Undo all adjustments that were published together with one, or none of them."""
+    undone = await undo_run(session, adjustment_id, user_id=identity.user_id, now=runtime.clock())
+    return [_adjustment(each) for each in undone]
+
+
+@post("/reflexion/insights/{insight_id:uuid}/undo", status_code=200)
+async def undo_tested_insight(
+    runtime: Wired, identity: Person, session: Transaction, insight_id: FromPath[UUID]
+) -> list[AdjustmentOut]:
+    """End a tested insight, and undo the adjustments that it made."""
+    undone = await undo_insight(session, insight_id, user_id=identity.user_id, now=runtime.clock())
+    return [_adjustment(each) for each in undone]
+
+
+@post("/reflexion/shared/undo", status_code=200)
+async def undo_shared(
+    runtime: Wired, identity: Person, data: JSONBody[SharedEffectIn]
+) -> AdjustmentOut:
+    """Serve an effect that all tenants share as it was before, to this tenant alone.
+
+    Undoing the adjustment that comes back lifts it again.
+    """
+    made = await override_shared(
+        runtime.app,
+        runtime.system,
+        identity.tenant_id,
+        platform=data.platform,
+        goal=data.goal,
+        family=data.family,
+        key=data.key,
+        now=runtime.clock(),
+        hashed=runtime.hashed,
+    )
+    return _adjustment(made)
+
+
+@get("/reflexion/report")
+async def get_report(runtime: Wired, identity: Person) -> ReflexionReport:
+    """Show whether learning helps, what its guards wait for, what is on trial, how critics do."""
+    return await runtime.reading.read(identity.tenant_id, reflexion_report)
+
+
+@get("/reflexion/why/{concept_id:uuid}")
+async def get_why(runtime: Wired, session: Transaction, concept_id: FromPath[UUID]) -> list[Why]:
+    """Show why a concept scores as it does, on each platform: effects and what they rest on."""
+    _, whys = await why_concept(session, concept_id, hashed=runtime.hashed)
+    return whys
+
+
+@post("/reflexion/replays", guards=[operators_only], status_code=200)
+async def check_replay(runtime: Wired, data: JSONBody[ReplayIn]) -> ReplayOut:
+    """Build a platform's learnt state anew from all results, and compare it with what is kept.
+
+    Operators only; nothing is changed, and nobody learns meanwhile.
+    """
+    async with runtime.system.session_without_tenant() as session:
+        found = await replay_platform(session, data.platform, hashed=runtime.hashed, is_check=True)
+    return ReplayOut(
+        found.platform, found.results, found.missing, found.rows, len(found.differences)
     )
 
 
@@ -144,6 +250,8 @@ def _adjustment(row: ScoringAdjustment) -> AdjustmentOut:
         evidence=row.reason,
         applied_at=row.applied_at,
         undone_at=row.reverted_at,
+        undone_because=row.revert_reason,
+        insight_id=row.insight_id,
     )
 
 
@@ -161,4 +269,8 @@ def _insight(row: ReflexionInsight) -> InsightOut:
         recommendation=row.recommendation,
         is_applied=row.applied_to_scoring,
         last_seen_at=row.last_seen_at,
+        kind=row.kind,
+        status=row.status,
+        z=row.z,
+        gain=row.gain,
     )

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from datetime import datetime
-from pathlib import Path
 from typing import Annotated
+from uuid import UUID
 
 import msgspec
 from litestar import get, post
-from litestar.params import JSONBody, QueryParameter
+from litestar.params import FromQuery, JSONBody, QueryParameter
 
-from viral.errors import BadFile
-from viral.features.trends import TrendsFile, import_trends, list_trends, read_trends
-from viral.web.dependencies import Transaction, Wired
+from viral.errors import BadInput
+from viral.features.jobs.schedules import run_schedule
+from viral.features.trends import Position, Topic, import_trends, list_topics, position_of
+from viral.features.trends.files import TrendsFile, parse_trends
+from viral.features.trends.sources import SCHEDULE, TRENDS_FETCH, list_sources
+from viral.schema.vocabulary import category_of
+from viral.web.dependencies import Person, Transaction, Wired
 from viral.web.door import operators_only
+from viral.web.requests import WebRequest
+from viral.web.site import Site
 
+PURPOSE = "trends"
 MOST_TRENDS = 200
 
 
@@ -33,16 +39,46 @@ class TrendIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TrendOut(msgspec.Struct, frozen=True):
-    """A topic as it is kept."""
+    """A topic as it is kept: text that strangers wrote, never an instruction.
+
+    `score` is raised where several `sources` agree. `velocity` is points of score an hour over the
+    last day; null while too little was seen.
+    """
 
     topic: str
     category: str
     score: float
+    velocity: float | None
     source: str
+    sources: list[str]
     keywords: list[str]
     url: str | None
+    region: str | None
+    engagement_count: int | None
     is_sample: bool
     observed_at: datetime
+
+
+class TrendsPage(msgspec.Struct, frozen=True):
+    """Topics, each once; `next_cursor` leads to older and weaker ones and is null at the end."""
+
+    trends: list[TrendOut]
+    next_cursor: str | None
+
+
+class TrendPlace(msgspec.Struct, frozen=True, array_like=True):
+    """The last topic of a page."""
+
+    day: datetime
+    score: float
+    external_id: str
+    source: str
+
+
+class FetchAsked(msgspec.Struct, frozen=True):
+    """The job that asks the sources; null where one waits already."""
+
+    job: UUID | None
 
 
 class LeftOut(msgspec.Struct, frozen=True):
@@ -61,22 +97,45 @@ class TrendsStored(msgspec.Struct, frozen=True):
 
 @get("/trends")
 async def get_trends(
-    session: Transaction, limit: Annotated[int, QueryParameter(ge=1, le=MOST_TRENDS)] = 50
-) -> list[TrendOut]:
-    """List the newest trends, strongest first."""
-    return [
-        TrendOut(
-            topic=each.topic,
-            category=each.category,
-            score=each.score,
-            source=each.source,
-            keywords=each.keywords,
-            url=each.url,
-            is_sample=each.is_sample,
-            observed_at=each.observed_at,
-        )
-        for each in await list_trends(session, limit=limit)
-    ]
+    request: WebRequest,
+    identity: Person,
+    session: Transaction,
+    limit: Annotated[int, QueryParameter(ge=1, le=MOST_TRENDS)] = 50,
+    category: FromQuery[str | None] = None,
+    source: FromQuery[str | None] = None,
+    cursor: FromQuery[str | None] = None,
+) -> TrendsPage:
+    """List the topics of the newest days, strongest first, a page at a time."""
+    site: Site = request.app.state.site
+    found = await list_topics(
+        session,
+        limit=limit + 1,
+        category=category_of(category) if category else None,
+        source=source,
+        after=_position(site, identity.tenant_id, cursor),
+    )
+    next_cursor = None
+    if len(found) > limit:
+        last = position_of(found[limit - 1])
+        place = TrendPlace(last.day, last.score, last.external_id, last.source)
+        content = msgspec.json.encode(place)
+        next_cursor = site.seals.seal(PURPOSE, str(identity.tenant_id), content)
+    return TrendsPage([_trend(each) for each in found[:limit]], next_cursor)
+
+
+@post("/trends/fetch", guards=[operators_only], status_code=202)
+async def fetch_now(runtime: Wired) -> FetchAsked:
+    """Ask the enabled sources that are due, as a job of the workers.
+
+    Operators only. A source is never asked before its own time.
+    """
+    async with runtime.system.session_without_tenant() as session:
+        if not any(each.is_enabled for each in await list_sources(session)):
+            raise BadInput(
+                "No source of trends is enabled.",
+                hint="Add one on the server: `viral trends sources add`.",
+            )
+        return FetchAsked(await run_schedule(session, SCHEDULE.name, TRENDS_FETCH))
 
 
 @post("/trends", guards=[operators_only])
@@ -91,14 +150,35 @@ async def add_trends(runtime: Wired, data: JSONBody[list[TrendIn]]) -> TrendsSto
     return TrendsStored(stored, [LeftOut(each.number, each.reason) for each in found.rejects])
 
 
+def _trend(topic: Topic) -> TrendOut:
+    trend = topic.trend
+    return TrendOut(
+        topic=trend.topic,
+        category=trend.category,
+        score=topic.score,
+        velocity=trend.velocity,
+        source=trend.source,
+        sources=list(topic.sources),
+        keywords=trend.keywords,
+        url=trend.url,
+        region=trend.region,
+        engagement_count=trend.engagement_count,
+        is_sample=trend.is_sample,
+        observed_at=trend.observed_at,
+    )
+
+
+def _position(site: Site, tenant_id: UUID, cursor: str | None) -> Position | None:
+    """Open a cursor; BadInput when it was made for another tenant, for another list, or by hand."""
+    if cursor is None:
+        return None
+    content = site.seals.open(PURPOSE, str(tenant_id), cursor)
+    if content is None:
+        raise BadInput("The cursor is not one of yours.", hint="Begin without a cursor.")
+    place = msgspec.json.decode(content, type=TrendPlace)
+    return Position(place.day, place.score, place.external_id, place.source)
+
+
 def _read(entries: list[TrendIn]) -> TrendsFile:
-    """Have the entries checked by the reader of files; its name is the source of those without."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "api.json"
-        path.write_bytes(msgspec.json.encode(entries))
-        try:
-            return read_trends(path)
-        except BadFile as error:
-            # Where we keep it for a moment says nothing to the sender.
-            message = error.message.replace(str(path), "The list")
-            raise BadFile(message, hint=error.hint) from error
+    """Have the entries checked as those of a file."""
+    return parse_trends(msgspec.json.encode(entries), name="The list", source="api")

@@ -10,7 +10,7 @@ from litestar import post
 from litestar.params import FromPath, URLEncodedBody
 from litestar.response import Redirect
 
-from viral.features.reflexion.adjustments import undo_adjustment
+from viral.features.reflexion.undo import undo_adjustment
 from viral.features.scoring.labels import label_of
 from viral.schema.learning import ReflexionInsight, ScoringAdjustment, SelfCritique
 from viral.schema.vocabulary import Confidence, Direction

@@ -54,6 +54,7 @@ async def generate(
         category=category_of(data.category) if data.category else None,
         platform=platform_of(data.platform) if data.platform else None,
         user_id=identity.user_id,
+        budget=runtime.budget,
     )
     asked = f" of {data.count} asked for" if len(made) < data.count else ""
     verb = "is" if len(made) == 1 else "are"

@@ -17,12 +17,13 @@ LIFETIME_S = 60
 LONGEST_MESSAGE_BYTES = 1500
 
 
-def send_back(request: WebRequest, flash: Flash) -> Redirect:
+def send_back(request: WebRequest, flash: Flash, page: str = "") -> Redirect:
     """Send a person back to the page that their form stands on, where the note is shown.
 
-    It is home, unless the form's route names another as `page` of its `opt`.
+    It is home, unless the form's route names another as `page` of its `opt`, or the caller does.
     """
-    response = Redirect(request.route_handler.opt.get("page", "/"), status_code=303)
+    back = page or request.route_handler.opt.get("page", "/")
+    response = Redirect(back, status_code=303)
     site: Site = request.app.state.site
     message = flash.message.encode()
     if len(message) > LONGEST_MESSAGE_BYTES:

@@ -72,6 +72,7 @@ def _without_vendors(settings: Settings) -> Settings:
     """Take away what would reach the world outside, and what would stop many requests."""
     return settings.model_copy(
         update={
+            "anthropic_api_key": None,
             "clerk_issuer": None,
             "clerk_secret_key": None,
             "stripe_api_key": None,

@@ -1,0 +1,199 @@
+"""Concepts of the past: found again, kept as favourites, taken along."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import (
+    BindParameter,
+    Boolean,
+    DateTime,
+    Integer,
+    Text,
+    Uuid,
+    bindparam,
+    column,
+    func,
+    select,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm import selectinload
+
+from viral.errors import BadInput
+from viral.features.generations.concepts import find_concept
+from viral.schema.content import Concept
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Sequence
+    from datetime import datetime
+    from uuid import UUID
+
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+# As many as the function gives at once.
+MOST_A_PAGE = 200
+MOST_WORDS = 8
+LONGEST_WORD = 100
+# What a spreadsheet takes for a formula; titles hold words of strangers.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+@dataclass(frozen=True, slots=True)
+class ConceptFilter:
+    """Which concepts: all words in title, hook, caption or script; of a category; favourites."""
+
+    search: str = ""
+    category: str | None = None
+    only_favorites: bool = False
+
+
+async def search_concepts(
+    session: AsyncSession,
+    wanted: ConceptFilter,
+    *,
+    limit: int,
+    before: tuple[datetime, UUID] | None = None,
+) -> list[Concept]:
+    """List a page of generated concepts, newest first; `before` is where the last page ended."""
+    before_at, before_id = before or (None, None)
+    values: tuple[BindParameter[Any], ...] = (
+        bindparam("patterns", _patterns(wanted.search), ARRAY(Text)),
+        bindparam("category", wanted.category, Text),
+        bindparam("favorites", wanted.only_favorites, Boolean),
+        bindparam("before_at", before_at, DateTime(timezone=True)),
+        bindparam("before_id", before_id, Uuid),
+        bindparam("most", min(limit, MOST_A_PAGE), Integer),
+    )
+    found = func.viral.search_concepts(*values).table_valued(column("id", Uuid), name="found")
+    query = (
+        select(Concept)
+        .join(found, found.c.id == Concept.id)
+        .options(selectinload(Concept.predictions))
+        .order_by(Concept.created_at.desc(), Concept.id.desc())
+    )
+    return list(await session.scalars(query))
+
+
+async def keep_concept(session: AsyncSession, concept_id: UUID, *, is_favorite: bool) -> Concept:
+    """Make a concept a favourite, or no longer one; raises NotFound."""
+    concept = await find_concept(session, concept_id)
+    concept.is_favorite = is_favorite
+    await session.flush()
+    return concept
+
+
+async def all_concepts(
+    session: AsyncSession,
+    wanted: ConceptFilter,
+    *,
+    most: int | None = None,
+    before: tuple[datetime, UUID] | None = None,
+) -> AsyncIterator[list[Concept]]:
+    """Give concepts a page at a time, newest first."""
+    given = 0
+    while most is None or given < most:
+        limit = MOST_A_PAGE if most is None else min(MOST_A_PAGE, most - given)
+        page = await search_concepts(session, wanted, limit=limit, before=before)
+        if not page:
+            return
+        yield page
+        given += len(page)
+        before = page[-1].created_at, page[-1].id
+        session.expunge_all()
+
+
+def concept_document(concept: Concept) -> dict[str, object]:
+    """Describe a concept with its predictions, for programs."""
+    return {
+        "id": concept.id,
+        "created_at": concept.created_at,
+        "title": concept.title,
+        "hook": concept.hook,
+        "hook_type": concept.hook_type,
+        "category": concept.category,
+        "script": concept.script,
+        "caption": concept.caption,
+        "hashtags": concept.hashtags,
+        "duration_s": concept.duration_s,
+        "post_at": concept.post_at,
+        "why_it_works": concept.why_it_works,
+        "prompts": concept.prompts,
+        "trend": concept.trend,
+        "is_favorite": concept.is_favorite,
+        "is_exploration": concept.is_exploration,
+        "propensity": concept.propensity,
+        "predictions": [
+            {
+                "platform": each.platform,
+                "score": each.score,
+                "low": each.low,
+                "high": each.high,
+                "reasons": each.reasons,
+            }
+            for each in sorted(concept.predictions, key=lambda each: each.platform)
+        ],
+    }
+
+
+def as_json_lines(concepts: Iterable[Concept]) -> str:
+    """Write one JSON object a line."""
+    return "".join(
+        json.dumps(concept_document(each), default=str, ensure_ascii=False) + "\n"
+        for each in concepts
+    )
+
+
+def as_csv(concepts: Iterable[Concept], *, with_header: bool) -> str:
+    """Write a line a concept; a cell that a spreadsheet would run is put behind a quote."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    for concept in concepts:
+        cells = _cells(concept)
+        if with_header:
+            writer.writerow(cells)
+            with_header = False
+        writer.writerow([_harmless(value) for value in cells.values()])
+    return text.getvalue()
+
+
+def _cells(concept: Concept) -> dict[str, object]:
+    scores = {each.platform: each.score for each in concept.predictions}
+    return {
+        "id": concept.id,
+        "created_at": concept.created_at.isoformat(),
+        "category": concept.category,
+        "title": concept.title,
+        "hook": concept.hook,
+        "hook_type": concept.hook_type,
+        "caption": concept.caption,
+        "hashtags": " ".join(concept.hashtags),
+        "duration_s": concept.duration_s,
+        "post_at": None if concept.post_at is None else concept.post_at.isoformat(),
+        "is_favorite": concept.is_favorite,
+        **{f"score_{name}": scores.get(name) for name in ("instagram", "tiktok", "youtube")},
+    }
+
+
+def _harmless(value: object) -> object:
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+
+
+def _patterns(search: str) -> Sequence[str]:
+    """Make a pattern of each word; what LIKE gives a meaning stands for itself."""
+    words = search.replace("\x00", " ").split()
+    if len(words) > MOST_WORDS or any(len(word) > LONGEST_WORD for word in words):
+        raise BadInput(
+            "That is too much to search for.",
+            hint=f"Give up to {MOST_WORDS} words of up to {LONGEST_WORD} characters.",
+        )
+    return [f"%{_escaped(word)}%" for word in words]
+
+
+def _escaped(word: str) -> str:
+    for sign in ("\\", "%", "_"):
+        word = word.replace(sign, f"\\{sign}")
+    return word

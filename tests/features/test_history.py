@@ -1,0 +1,166 @@
+"""Concepts are found by any of their words, kept, and taken along whole."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+from clusters import Cluster
+from factories import TestTenant, make_tenant
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+from studio import add_trends, execute, generate
+
+from viral.database.engine import Database
+from viral.errors import BadInput, NotFound
+from viral.features.generations.history import (
+    ConceptFilter,
+    all_concepts,
+    as_csv,
+    as_json_lines,
+    keep_concept,
+    search_concepts,
+)
+
+ALL = ConceptFilter()
+
+
+@pytest.fixture
+async def studio(system: Database, cluster: Cluster) -> TestTenant:
+    await add_trends(system)
+    return await make_tenant(system, cluster.secrets, slug="studio", tier="AGENCY")
+
+
+@pytest.fixture
+async def session(app: Database, studio: TestTenant) -> AsyncIterator[AsyncSession]:
+    async with app.tenant_session(studio.id) as opened:
+        yield opened
+
+
+async def title_all(admin: AsyncConnection, *titles: str) -> None:
+    """Give the stored concepts these titles, the oldest first, and no other words."""
+    await execute(
+        admin,
+        "WITH numbered AS (SELECT id, row_number() OVER (ORDER BY id) AS n FROM concepts)"
+        " UPDATE concepts AS c SET title = (CAST(:titles AS text[]))[n], hook = '', caption = '',"
+        " script = '[]' FROM numbered WHERE numbered.id = c.id",
+        titles=list(titles),
+    )
+
+
+async def found(session: AsyncSession, search: str) -> set[str]:
+    wanted = ConceptFilter(search)
+    return {each.title for each in await search_concepts(session, wanted, limit=50)}
+
+
+async def test_all_words_are_looked_for_in_any_case(
+    app: Database, studio: TestTenant, admin: AsyncConnection, session: AsyncSession
+) -> None:
+    await generate(app, studio.id, 3)
+    await title_all(admin, "Green Maps", "Maps of RICE", "rice")
+
+    assert await found(session, "rice  maps") == {"Maps of RICE"}
+    assert await found(session, "RICE") == {"Maps of RICE", "rice"}
+    assert await found(session, "") == {"Green Maps", "Maps of RICE", "rice"}
+
+
+@pytest.mark.parametrize(
+    ("search", "title"), [("100%", "100% rye"), ("a_b", "a_b"), ("c\\d", "c\\d"), ("'--", "e'--")]
+)
+async def test_what_patterns_give_a_meaning_stands_for_itself(
+    app: Database,
+    studio: TestTenant,
+    admin: AsyncConnection,
+    session: AsyncSession,
+    search: str,
+    title: str,
+) -> None:
+    await generate(app, studio.id, 5)
+    await title_all(admin, "100% rye", "a_b", "c\\d", "e'--", "1000 axb cd")
+
+    assert await found(session, search) == {title}
+
+
+@pytest.mark.parametrize("column", ["hook", "caption", "script"])
+async def test_hook_caption_and_script_are_searched(
+    app: Database, studio: TestTenant, admin: AsyncConnection, session: AsyncSession, column: str
+) -> None:
+    await generate(app, studio.id, 2)
+    await title_all(admin, "one", "two")
+    text = '\'[{"visual": "A Walrus"}]\'' if column == "script" else "'A Walrus'"
+    await execute(admin, f"UPDATE concepts SET {column} = {text} WHERE title = 'two'")
+
+    assert await found(session, "walrus") == {"two"}
+
+
+@pytest.mark.parametrize("search", ["word " * 9, "x" * 101])
+async def test_too_much_to_search_for_is_refused(session: AsyncSession, search: str) -> None:
+    with pytest.raises(BadInput, match="too much"):
+        await found(session, search)
+
+
+async def test_pages_hold_each_concept_once(
+    app: Database, studio: TestTenant, session: AsyncSession
+) -> None:
+    made = await generate(app, studio.id, 7)
+
+    pages = [page async for page in all_concepts(session, ALL, most=6)]
+    first = await search_concepts(session, ALL, limit=3)
+    rest = await search_concepts(
+        session, ALL, limit=50, before=(first[-1].created_at, first[-1].id)
+    )
+
+    assert [6] == [len(page) for page in pages]
+    assert {each.id for each in made} == {each.id for each in (*first, *rest)}
+    assert len(first) + len(rest) == 7
+
+
+async def test_categories_and_favourites_are_filtered(
+    app: Database, studio: TestTenant, session: AsyncSession
+) -> None:
+    made = await generate(app, studio.id, 10)
+    food = next(each for each in made if each.category == "food")
+
+    await keep_concept(session, food.id, is_favorite=True)
+    kept = await search_concepts(session, ConceptFilter(only_favorites=True), limit=50)
+    tech = await search_concepts(session, ConceptFilter(category="tech"), limit=50)
+    await keep_concept(session, food.id, is_favorite=False)
+    left = await search_concepts(session, ConceptFilter(only_favorites=True), limit=50)
+
+    assert [food.id] == [each.id for each in kept]
+    assert {"tech"} == {each.category for each in tech}
+    assert left == []
+
+
+async def test_another_tenants_concepts_are_neither_found_nor_kept(
+    app: Database, studio: TestTenant, bob: TestTenant
+) -> None:
+    (concept,) = await generate(app, studio.id, 1)
+
+    async with app.tenant_session(bob.id) as session:
+        assert await search_concepts(session, ALL, limit=50) == []
+        with pytest.raises(NotFound):
+            await keep_concept(session, concept.id, is_favorite=True)
+
+
+async def test_an_export_is_whole_and_runs_nothing(
+    app: Database, studio: TestTenant, admin: AsyncConnection, session: AsyncSession
+) -> None:
+    await generate(app, studio.id, 3)
+    await title_all(admin, '=HYPERLINK("x")', 'plain, "quoted"\nbroken', "-1")
+
+    (page,) = [page async for page in all_concepts(session, ALL)]
+    rows = list(csv.DictReader(io.StringIO(as_csv(page, with_header=True))))
+    lines = [json.loads(line) for line in as_json_lines(page).splitlines()]
+
+    assert [each["title"] for each in rows] == [
+        "'-1",
+        'plain, "quoted"\nbroken',
+        '\'=HYPERLINK("x")',
+    ]
+    assert [each["title"] for each in lines] == [each.title for each in page]
+    assert {float(each["score_tiktok"]) for each in rows} == {
+        one["score"] for each in lines for one in each["predictions"] if one["platform"] == "tiktok"
+    }
