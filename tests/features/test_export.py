@@ -83,6 +83,8 @@ def test_everything_of_a_tenant_travels_but_what_lets_somebody_in() -> None:
         "model_versions",
         "shared_effects",
         "system_metrics",
+        "trend_observations",
+        "trend_sources",
         "trends",
     }
     keys = {"api_keys", "invitations", "rate_limits", "sessions", "tenant_contexts"}
@@ -195,7 +197,7 @@ async def test_exports_and_restores_stand_in_the_audit_log_of_their_tenant(
         last = (await list_entries(session, limit=1))[0]
 
     assert ("exported tenant", "alice") == (newest.action, newest.subject)
-    assert {"by": "the operator", "rows": 20, "tokens": "left out"} == newest.details
+    assert {"by": "the operator", "rows": 22, "tokens": "left out"} == newest.details
     assert ("restored tenant", "alice2") == (last.action, last.subject)
     assert "2026-11-23T12:00:00Z" == last.details["exported_at"]
 

@@ -24,7 +24,7 @@ SPECIFIED = (
 # Names that sound like a secret, of columns that hold none.
 NO_SECRETS = {
     "input_tokens", "output_tokens", "token_status", "key", "api_key_id", "dedupe_key",
-    "idempotency_key", "pattern_key", "key_id", "keywords",
+    "idempotency_key", "pattern_key", "key_id", "keywords", "topic_key",
 }  # fmt: skip
 LADDER = [("a", 3), ("b", 1), ("c", None), ("d", 2), ("e", None), ("f", 1)]
 

@@ -14,6 +14,11 @@ from viral.features.studio.shapes import TENANT, shape_of, shapes
 from viral.features.studio.values import as_text
 from viral.schema.base import uuid7
 
+# Parents that have one row of a table only: a new one needs another.
+ANEW: dict[str, dict[str, object]] = {
+    "quota_ledger": {},
+    "reflexion_insights": {"pattern_key": "another"},
+}
 # What makes a second row of a table different from the first.
 OTHERWISE: dict[str, dict[str, object]] = {
     "concepts": {
@@ -228,6 +233,8 @@ async def test_saved_edits_are_in_the_log_without_their_values(
 
 
 async def test_a_row_can_be_added_wherever_the_role_may(writer: Visitor, ground: Ground) -> None:
+    # A reservation is settled once, and a result counts once for an insight.
+    parents = {**ground.rows, **{name: await _another(ground, name) for name in ANEW}}
     added = []
     for shape in shapes():
         page = await writer.get(f"/tables/{shape.name}/new")
@@ -235,7 +242,6 @@ async def test_a_row_can_be_added_wherever_the_role_may(writer: Visitor, ground:
             assert page.status_code in {403, 404}, shape.name
             continue
         columns = {each.name for each in shape.fields if each.may_insert}
-        parents = {**ground.rows, "quota_ledger": await _reservation(ground)}
         row = new_row(shape.table, tenant_id=ground.alice.id, parents=parents, columns=columns)
         row.pop(TENANT, None)
         row["id"] = uuid7()
@@ -256,9 +262,9 @@ async def test_a_row_can_be_added_wherever_the_role_may(writer: Visitor, ground:
     assert not {"audit_log", "trends", "users", "tenants", "memberships"} & set(added)
 
 
-async def _reservation(ground: Ground) -> dict[str, object]:
-    row = {**ground.rows["quota_ledger"], "id": uuid7()}
-    await ground.add("quota_ledger", row)
+async def _another(ground: Ground, table: str) -> dict[str, object]:
+    row = {**ground.rows[table], **ANEW[table], "id": uuid7()}
+    await ground.add(table, row)
     return row
 
 

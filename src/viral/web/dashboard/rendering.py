@@ -13,6 +13,7 @@ from markupsafe import Markup, escape
 
 from viral.schema.vocabulary import PLATFORM_NAMES
 from viral.web.dashboard import charts
+from viral.web.dashboard.navigation import NAVIGATION
 from viral.web.dashboard.views import Contribution, Failure, LearningCurve
 
 TEMPLATES_FOLDER: Final = Path(__file__).parent / "templates"
@@ -49,6 +50,7 @@ def environment() -> jinja2.Environment:
         "asset": asset,
         "learning_charts": learning_charts,
         "meter": charts.meter,
+        "navigation": NAVIGATION,
         "score_ring": charts.score_ring,
         "sparkline": charts.sparkline,
         "why_rows": why_rows,
