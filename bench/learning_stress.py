@@ -78,7 +78,8 @@ def attacked(history: History, attackers: list[str]) -> History:
     """Let tenants report videos of score 0 in the largest categories, from the middle on.
 
     One tenant reports 15 a day, twenty report as many each. The videos copy what honest ones of
-    the same time look like, so that each lie hits the effects that the others are predicted by.
+    the same time look like, so that each lie hits the effects that the others are predicted by;
+    each attacker has as many followers as one of these.
     """
     half = len(history.entries) // 2
     counts = Counter(entry.video.category for entry in history.entries)
@@ -87,19 +88,22 @@ def attacked(history: History, attackers: list[str]) -> History:
     days: defaultdict[int, list[Entry]] = defaultdict(list)
     for entry in honest:
         days[entry.day].append(entry)
-    rng = Random(11)
+    rng = Random(11)  # noqa: S311 - a bench has to repeat itself
+    followers = {attacker: rng.choice(honest).video.followers for attacker in attackers}
     lies = [
-        _lie(rng.choice(days[day]), f"{attacker}-{day}-{number}", attacker, rng.choice(largest))
+        _lie(
+            rng.choice(days[day]), f"{attacker}-{day}-{number}", rng.choice(largest), attacker, own
+        )
         for day in days
-        for attacker in attackers
+        for attacker, own in followers.items()
         for number in range(REPORTS_A_DAY)
     ]
     entries = sorted((*history.entries, *lies), key=lambda entry: entry.video.published_at)
     return History(history.target, tuple(entries), {})
 
 
-def _lie(copied: Entry, name: str, attacker: str, category: str) -> Entry:
-    video = replace(copied.video, tenant=attacker, category=category)
+def _lie(copied: Entry, name: str, category: str, tenant: str, followers: int | None) -> Entry:
+    video = replace(copied.video, tenant=tenant, category=category, followers=followers)
     return Entry(name, video, 0.0, is_scored=False)
 
 

@@ -26,6 +26,7 @@ from viral.learner.scale import squeezed, squeezed_interval, stretched
 from viral.learner.terms import Means, Term, View, Views, means_of, served_of, sums, trust_for
 from viral.learner.trust import learn_trust, trust_of
 from viral.learner.video import effect_keys
+from viral.learner.voice import cap_among, credit, repeated
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,9 +40,6 @@ Contribution = tuple[str, str, float]
 LARGEST_SURPRISE = 1.5
 # A shared word is used once it is no single tenant's word: it could betray whose.
 MIN_WORD_TENANTS = 5
-# Contributions after which one tenant's word on a shared effect counts half.
-# With few tenants the strict cap would starve the shared effects: .1 to .45 MAE on 16 channels.
-CAP, CAP_OF_FEW, FEW_TENANTS = 10, 50, 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +70,16 @@ class Update:
     is_miss: bool
     means: Means
     sd: float
+
+
+class _Surprise:
+    """A residual in points, within bounds, its variance, and the weight of whom it comes from."""
+
+    def __init__(self, residual: float, variance: float, weight: float) -> None:
+        bound = LARGEST_SURPRISE * sqrt(variance)
+        self.points = min(max(residual, -bound), bound)
+        self.variance = variance
+        self.weight = weight
 
 
 class Learner:
@@ -132,7 +140,8 @@ class Learner:
         residual = stretched(outcome) - means.live
 
         own = self.tenants.setdefault(video.tenant, {})
-        self._learn_effects(terms, video.tenant, residual, total, day)
+        weight = credit(own.get(TENANT), newcomer_level(self.shared.get(NEWCOMER)))
+        self._learn_effects(terms, video.tenant, _Surprise(residual, total, weight), day)
         learn_noise(self.shared, own, noise_sample(residual, explained=explained, total=total), day)
         self._learn_width(day, is_miss=is_miss)
         self.touched.shared |= {NOISE, WIDTH, NEWCOMER}
@@ -171,25 +180,22 @@ class Learner:
         start = start_of(key)
         return key, (start, start, start)
 
-    def _learn_effects(
-        self, terms: list[Term], tenant: str, residual: float, total: float, day: int
-    ) -> None:
+    def _learn_effects(self, terms: list[Term], tenant: str, surprise: _Surprise, day: int) -> None:
         """Move all effects at once, and with them the tenant's vote on the newcomers' level."""
-        bound = LARGEST_SURPRISE * sqrt(total)
-        surprise = min(max(residual, -bound), bound)
         cap = self._cap_today()
         own = self.tenants[tenant]
-        self._learn_trust(terms, own, surprise / total, cap, day)
+        self._learn_trust(terms, own, surprise, cap, day)
         level = self.shared.setdefault(NEWCOMER, first_row(day))
         age_votes(level, day)
         if TENANT in own:
             withdraw_vote(level, own[TENANT])
         for term in terms:
             effect = term.effect or self._new_effect(term, tenant, day)
-            gain = term.variance / total
+            gain = term.variance / surprise.variance
             if term.family.is_shared:
-                gain /= 1 + self._count_contribution(term.key, effect, tenant, day) / cap
-            effect.mean += gain * surprise
+                earlier = self._count_contribution(term.key, effect, tenant, day)
+                gain *= surprise.weight * repeated(earlier, cap)
+            effect.mean += gain * surprise.points
             effect.variance = term.variance * (1 - gain)
             effect.n += 1
             effect.day = max(effect.day, day)
@@ -200,7 +206,12 @@ class Learner:
         cast_vote(level, own[TENANT])
 
     def _learn_trust(
-        self, terms: list[Term], own: dict[EffectKey, Effect], share: float, cap: float, day: int
+        self,
+        terms: list[Term],
+        own: dict[EffectKey, Effect],
+        surprise: _Surprise,
+        cap: float,
+        day: int,
     ) -> None:
         """Learn how much words count, if any had something to say."""
         words = 0.0
@@ -209,7 +220,9 @@ class Learner:
                 words += term.points[0]
         if words:
             earlier = own[GLOBAL].n if GLOBAL in own else 0
-            learn_trust(self.shared, day, points=words, share=share / (1 + earlier / cap))
+            share = surprise.points / surprise.variance
+            weight = surprise.weight * repeated(earlier, cap)
+            learn_trust(self.shared, day, points=words, share=share * weight)
             self.touched.shared.add(TRUST)
 
     def _new_effect(self, term: Term, tenant: str, day: int) -> Effect:
@@ -245,7 +258,7 @@ class Learner:
         if self._cap is not None:
             return self._cap
         known = self.shared.get(GLOBAL)
-        return CAP if known and known.tenants >= FEW_TENANTS else CAP_OF_FEW
+        return cap_among(known.tenants if known else 0)
 
     def _span(self, mean: float, sd: float) -> tuple[float, float]:
         half = Z_80 * self._width() * sd

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from viral.learner.terms import Views
 
 FIRST_TRUST = 1.0
-STEP = 0.05
+STEP = 0.1
 LEAST_TRUST, LARGEST_TRUST = 0.25, 1.5
 
 

@@ -265,7 +265,7 @@ def test_each_further_outcome_of_one_tenant_moves_shared_effects_less() -> None:
 
 
 def test_the_cap_is_stricter_from_twenty_tenants_on() -> None:
-    by_number, few, many = Learner(), Learner(cap=50), Learner(cap=10)
+    by_number, few, many = Learner(), Learner(cap=100), Learner(cap=10)
     for learner in (by_number, few, many):
         for number in range(19):
             teach(learner, make_video(f"t{number}"), 60, times=2)
