@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from random import Random
+from typing import Literal
 from uuid import UUID
 
 from factories import TestTenant
@@ -20,7 +22,7 @@ from viral.features.generations.drafts import Writer
 from viral.features.performance.files import ResultRow
 from viral.features.performance.imports import ImportReport, import_results
 from viral.features.reflexion.adjustments import adjustment
-from viral.features.reflexion.critic import Critic
+from viral.features.reflexion.critic import Critic, Critique, Hypothesis, Miss
 from viral.features.reflexion.learning import hold_learning
 from viral.features.reflexion.run import RunReport, run_reflexion
 from viral.features.reflexion.status import list_adjustments
@@ -32,7 +34,7 @@ from viral.learner.video import Video
 from viral.schema.base import uuid7
 from viral.schema.content import Concept
 from viral.schema.learning import LearnerEffect, ScoringAdjustment, SelfCritique, SharedEffect
-from viral.schema.vocabulary import GOALS, Platform
+from viral.schema.vocabulary import GOALS, Confidence, Platform
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 HASHED = word_hasher(b"a key of the tests")
@@ -285,3 +287,53 @@ async def force_adjustment(
             forced.append(each)
         session.add_all(forced)
         return [each.id for each in forced]
+
+
+class TellingCritic:
+    """States the same hypotheses about every miss."""
+
+    name = "telling"
+
+    def __init__(
+        self, *predicates: str, sign: Literal[-1, 1] = 1, confidence: Confidence = "medium"
+    ) -> None:
+        self._guesses = tuple(Hypothesis(each, sign, confidence) for each in predicates)
+
+    async def critique(self, miss: Miss) -> Critique:
+        answer = await OfflineCritic().critique(miss)
+        return replace(answer, hypotheses=self._guesses)
+
+
+def kinds(
+    count: int, *, prefix: str, first_day: int, hit: int = 90_000, other: int = 3_000
+) -> list[ResultRow]:
+    """Make results where only both words together do well: no single effect can say that."""
+    titles = ("alpha", "beta", "alpha beta", "gamma")
+    return [
+        result(
+            f"{prefix}{number}",
+            views=(hit if number % 4 == 2 else other) + 17 * number,
+            likes=(hit // 9 if number % 4 == 2 else other // 40) + number,
+            published_at=NOW + timedelta(days=first_day, minutes=number),
+            title=titles[number % 4],
+            tags=(),
+        )
+        for number in range(count)
+    ]
+
+
+async def suggest(
+    app: Database,
+    system: Database,
+    tenant: TestTenant,
+    admin: AsyncConnection,
+    critic: TellingCritic,
+    *,
+    seed: int = 1,
+) -> None:
+    """Have a critic see one miss, and so state its hypotheses."""
+    (concept,) = await generate(app, tenant.id, 1, seed=seed)
+    await execute(admin, "UPDATE predictions SET low = 99, high = 100, score = 99")
+    await add_results(app, tenant.id, [result_of(concept, views=6_000, likes=300)])
+    report = await learn(app, system, critic=critic)
+    assert report.critiques == 1

@@ -118,6 +118,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
                 context_key=lambda: secrets.context_key,
                 field_keys=keys,
                 passwords=secrets.login(url.user, url.password),
+                announces=True,
             )
             stack.push_async_callback(databases[role].close)
         replica = _replica(settings, secrets, keys)

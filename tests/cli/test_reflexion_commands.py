@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -34,18 +35,19 @@ def test_the_guard_and_a_replay_are_shown_and_a_run_is_undone(
     shell: Shell, learnt: tuple[str, str]
 ) -> None:
     status = shell.viral("reflexion", "status", *learnt)
-    document = shell.viral("reflexion", "status", *learnt, "--json").document
+    newest = re.findall(r"^ +id (\S+)$", status.out, re.MULTILINE)[0]
     report = shell.viral("reflexion", "report", *learnt)
     replay = shell.viral("reflexion", "replay", "--check", "--platform", "youtube")
-    undone = shell.viral("reflexion", "undo", document["adjustments"][0]["id"], "--run", *learnt)
+    undone = shell.viral("reflexion", "undo", newest, "--run", *learnt)
 
-    assert "youtube, your own effects: 40 more results until the next" in status.out
-    assert "youtube, version 1 of all tenants: 201 more results" in status.out
+    assert "youtube   yours           after 40 results   -" in status.out
+    assert "youtube   all, version 1  after 201 results  +" in status.out
+    assert "Models cost" not in status.out
     assert "No hypothesis is on trial yet." in report.out
     assert "30 results, " in replay.out
     assert "all the same to the last bit." in replay.out
     assert (replay.code, undone.code) == (0, 0)
-    assert f"{len(document['adjustments'])} adjustments of" in undone.out
+    assert re.fullmatch(r"\d+ adjustments of [-\d]+ [:\d]+ are undone.\n", undone.out)
 
 
 def test_a_shared_version_and_a_shared_effect_are_undone(
@@ -60,6 +62,16 @@ def test_a_shared_version_and_a_shared_effect_are_undone(
     assert "This tenant is served +50.0 points in place of" in own.out
     assert version.out == "youtube: undone for all tenants: version 1.\n"
     assert (again.code, "Version 1 of youtube is not served." in again.err) == (1, True)
+
+
+def test_status_says_when_the_days_money_is_spent(shell: Shell) -> None:
+    shell.viral("tenant", "create", "acme")
+    cap = {"ANTHROPIC_API_KEY": "sk-ant-a-key-of-nobody", "VIRAL_CLAUDE_DAILY_COST": "0"}
+
+    status = shell.viral("reflexion", "status", **cap)
+
+    assert "Models cost 0.00 of 0.00 USD today (UTC).\n" in status.out
+    assert "Until midnight the offline critic stands in for claude" in status.out
 
 
 @pytest.mark.parametrize(
@@ -89,7 +101,8 @@ def test_why_shows_each_effect_and_what_it_rests_on(shell: Shell, learnt: tuple[
 
     assert why.code == 0, why.err
     assert made["title"] in why.out
-    assert "Starting point (30 videos of 1 tenants)" in why.out
+    assert "Starting point\n          30 videos of 1 tenant, shared as global ''" in why.out
+    assert max(len(line) for line in why.out.splitlines()) <= 80
     (youtube,) = [each for each in document["platforms"] if each["platform"] == "youtube"]
     points = sum(round(10 * share["points"]) for share in youtube["shares"])
     assert points == round(10 * youtube["score"])

@@ -101,22 +101,23 @@ async def test_past_the_days_cost_the_offline_critic_answers_and_says_so(
 ) -> None:
     await miss_all(app, studio, admin, 8)
     # Drafts of the same day count as well.
-    await execute(admin, "UPDATE generations SET cost = 0.15, created_at = :now", now=NOW)
+    await execute(admin, "UPDATE generations SET cost = 0.15, date = :now", now=NOW)
     critic = PaidCritic()
 
-    await learn(app, system, critic=critic, daily_cost=Decimal("0.40"), now=NOW)
+    first = await learn(app, system, critic=critic, daily_cost=Decimal("0.40"), now=NOW)
     paid = len(critic.asked)
     await miss_all(app, studio, admin, 3, seed=2)
     tomorrow = NOW + timedelta(days=1)
-    await learn(app, system, critic=critic, daily_cost=Decimal("0.40"), now=tomorrow)
+    second = await learn(app, system, critic=critic, daily_cost=Decimal("0.40"), now=tomorrow)
 
     # The third brings the cost over the limit; two more were under way by then.
     assert 3 <= paid <= 5
     rows = await fetch(admin, CRITIQUES)
     offline = [issues for critic, _, _, issues, _ in rows if critic == "offline"]
     assert len(offline) == 8 - paid
-    assert all("budget for critiques (0.40 USD) is used up" in str(issues) for issues in offline)
+    assert all("The day's 0.40 USD for paid are spent" in str(issues) for issues in offline)
     assert len(critic.asked) == paid + 3
+    assert (first.critiques, first.capped, second.capped) == (8, 8 - paid, 0)
 
 
 async def test_a_critic_that_cannot_answer_is_stood_in_for(

@@ -50,6 +50,24 @@ async def title_all(admin: AsyncConnection, *titles: str) -> None:
     )
 
 
+async def test_platforms_and_results_are_asked_for_together_with_words(
+    app: Database, studio: TestTenant, session: AsyncSession
+) -> None:
+    for platform in ("tiktok", "youtube", "tiktok"):
+        await generate(app, studio.id, 2, platform=platform)
+    wanted = ConceptFilter(platform="tiktok", has_result=False)
+
+    first = await search_concepts(session, wanted, limit=3)
+    place = first[-1].created_at, first[-1].id
+    second = await search_concepts(session, wanted, limit=3, before=place)
+
+    assert [len(first), len(second)] == [3, 1]
+    assert {each.platform for one in first + second for each in one.predictions} == {"tiktok"}
+    word = ConceptFilter(first[0].title.split()[0], platform="youtube")
+    assert first[0] not in await search_concepts(session, word, limit=9)
+    assert await search_concepts(session, ConceptFilter(has_result=True), limit=3) == []
+
+
 async def found(session: AsyncSession, search: str) -> set[str]:
     wanted = ConceptFilter(search)
     return {each.title for each in await search_concepts(session, wanted, limit=50)}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import Literal
 from uuid import UUID
 
 import pytest
@@ -14,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from studio import (
     HASHED,
     NOW,
+    TellingCritic,
     add_results,
     add_trends,
     adjustments_of,
@@ -21,17 +21,15 @@ from studio import (
     fetch,
     foretell_video,
     generate,
+    kinds,
     learn,
-    result,
-    result_of,
+    suggest,
 )
 
-from viral.adapters.offline_critic import OfflineCritic
 from viral.database.engine import Database
 from viral.features.generations.concepts import find_concept, predict_concepts
 from viral.features.performance.files import ResultRow
 from viral.features.reflexion import hypotheses, trials
-from viral.features.reflexion.critic import Critique, Hypothesis, Miss
 from viral.features.reflexion.replay import replay_platform
 from viral.features.reflexion.shared_trials import shared_trials
 from viral.features.reflexion.trials import trial_of
@@ -48,39 +46,6 @@ INSIGHTS = (
     "SELECT pattern_key, status, evidence_count, born_no, ended_no, critic, confidence"
     " FROM reflexion_insights WHERE kind = 'hypothesis' ORDER BY pattern_key"
 )
-
-
-class TellingCritic:
-    """States the same hypotheses about every miss."""
-
-    name = "telling"
-
-    def __init__(
-        self, *predicates: str, sign: Literal[-1, 1] = 1, confidence: Confidence = "medium"
-    ) -> None:
-        self._guesses = tuple(Hypothesis(each, sign, confidence) for each in predicates)
-
-    async def critique(self, miss: Miss) -> Critique:
-        answer = await OfflineCritic().critique(miss)
-        return replace(answer, hypotheses=self._guesses)
-
-
-def kinds(
-    count: int, *, prefix: str, first_day: int, hit: int = 90_000, other: int = 3_000
-) -> list[ResultRow]:
-    """Make results where only both words together do well: no single effect can say that."""
-    titles = ("alpha", "beta", "alpha beta", "gamma")
-    return [
-        result(
-            f"{prefix}{number}",
-            views=(hit if number % 4 == 2 else other) + 17 * number,
-            likes=(hit // 9 if number % 4 == 2 else other // 40) + number,
-            published_at=NOW + timedelta(days=first_day, minutes=number),
-            title=titles[number % 4],
-            tags=(),
-        )
-        for number in range(count)
-    ]
 
 
 def long_and_late() -> list[ResultRow]:
@@ -105,23 +70,6 @@ async def studio(system: Database, cluster: Cluster) -> TestTenant:
     """Make a tenant with trends and five hundred concepts a month."""
     await add_trends(system)
     return await make_tenant(system, cluster.secrets, slug="studio", tier="AGENCY")
-
-
-async def suggest(
-    app: Database,
-    system: Database,
-    tenant: TestTenant,
-    admin: AsyncConnection,
-    critic: TellingCritic,
-    *,
-    seed: int = 1,
-) -> None:
-    """Have a critic see one miss, and so state its hypotheses."""
-    (concept,) = await generate(app, tenant.id, 1, seed=seed)
-    await execute(admin, "UPDATE predictions SET low = 99, high = 100, score = 99")
-    await add_results(app, tenant.id, [result_of(concept, views=6_000, likes=300)])
-    report = await learn(app, system, critic=critic)
-    assert report.critiques == 1
 
 
 async def born(

@@ -24,7 +24,9 @@ from studio import (
 from viral.database.engine import Database
 from viral.errors import NotFound
 from viral.features.reflexion.learning import hold_learning
-from viral.features.reflexion.versions import shared_standing, undo_version
+from viral.features.reflexion.shared_guard import shared_standing
+from viral.features.reflexion.undo import undo_run
+from viral.features.reflexion.versions import undo_version
 from viral.features.scoring.predictions import Forecast
 
 LATER = NOW + timedelta(days=60)
@@ -246,3 +248,20 @@ async def test_an_old_version_without_grounds_can_be_taken_back(
 
     assert await foretell(app, alice) == before
     assert HASHED("snack") in {key for _, _, key, _ in await fetch(admin, SERVED)}
+
+
+async def test_one_command_takes_a_bad_adjustment_back_exactly(
+    app: Database, system: Database, alice: TestTenant
+) -> None:
+    await add_results(app, alice.id, many(25))
+    await learn(app, system, now=LATER)
+    before = await foretell(app, alice)
+    forced = await force_adjustment(app, alice, -30, after_no=25, now=LATER + timedelta(seconds=1))
+    spoilt = await foretell(app, alice)
+
+    async with app.tenant_session(alice.id) as session:
+        undone = await undo_run(session, forced[0], user_id=None, now=LATER)
+
+    assert {each.id for each in undone} == set(forced)
+    assert spoilt.score.score < before.score.score - 20
+    assert await foretell(app, alice) == before

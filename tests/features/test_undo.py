@@ -23,6 +23,7 @@ from studio import (
 from viral.database.engine import Database
 from viral.errors import AlreadyExists, BadInput, NotFound
 from viral.features.reflexion.overrides import override_shared
+from viral.features.reflexion.report import own_guards
 from viral.features.reflexion.undo import undo_adjustment, undo_insight, undo_run
 from viral.schema.base import uuid7
 from viral.schema.learning import ScoringAdjustment
@@ -42,7 +43,7 @@ async def override(
             goal=goal,
             family=family,
             key=key,
-            now=LATER,
+            now=LATER + timedelta(seconds=1),
             hashed=HASHED,
         )
         for goal in ("engagement", "reach")
@@ -81,9 +82,13 @@ async def test_a_shared_effect_is_undone_for_one_tenant_and_given_back(
 ) -> None:
     await add_results(app, alice.id, many(25))
     await learn(app, system, now=LATER)
+    await add_results(app, alice.id, many(4, prefix="w"))
+    await learn(app, system, now=LATER)
     before = [await foretell(app, tenant) for tenant in (alice, bob)]
     await force_version(system, -25)
     spoilt = [await foretell(app, tenant) for tenant in (alice, bob)]
+    async with app.tenant_session(alice.id) as session:
+        watched = await own_guards(session)
 
     made = [
         each for tenant in (alice, bob) for each in await override(app, system, tenant, key="food")
@@ -93,6 +98,8 @@ async def test_a_shared_effect_is_undone_for_one_tenant_and_given_back(
     after = [await foretell(app, tenant) for tenant in (alice, bob)]
     assert [each.score for each in after] == [each.score for each in before]
     assert [each.reasons for each in after] == [each.reasons for each in before]
+    async with app.tenant_session(alice.id) as session:
+        assert await own_guards(session) == watched
     for tenant, adjustments in ((alice, made[:2]), (bob, made[2:])):
         async with app.tenant_session(tenant.id) as session:
             for each in adjustments:

@@ -232,12 +232,6 @@ async def live_some_weeks(
         ]
         async with app.tenant_session(tenant.id) as session:
             await import_results(session, rows)
-        critic = OfflineCritic()
         await run_reflexion(
-            app,
-            system,
-            critic=critic,
-            offline=critic,
-            now=now + timedelta(days=3),
-            hashed=hashed,
+            app, system, critic=OfflineCritic(), now=now + timedelta(days=3), hashed=hashed
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from uuid import UUID
 
 from clusters import Cluster
@@ -26,6 +27,7 @@ TABLE_OF = {
     "member_id": "memberships",
     "invitation_id": "invitations",
     "key_id": "api_keys",
+    "experiment_id": "experiments",
 }
 # Bodies that routes take, by path; a new one is listed here.
 BODIES: dict[str, tuple[str, object]] = {
@@ -44,6 +46,10 @@ BODIES: dict[str, tuple[str, object]] = {
         "POST",
         {"platform": "tiktok", "goal": "reach", "family": "global", "key": ""},
     ),
+    "/api/v1/concepts/orders": ("POST", {"count": 1}),
+    "/api/v1/concepts/{concept_id}/variants": ("POST", {"count": 2}),
+    "/api/v1/concepts/{concept_id}/selection": ("PUT", {"label": "A"}),
+    "/api/v1/experiments": ("POST", {"name": "x", "platform": "tiktok"}),
     "/api/v1/reflexion/replays": ("POST", {"platform": "tiktok"}),
 }
 
@@ -107,7 +113,7 @@ async def test_bodies_take_no_fields_of_the_inside(
         ):
             if isinstance(body, dict) and name in body:
                 continue
-            address = path.replace("{member_id}", str(uuid7()))
+            address = re.sub(r"\{\w+\}", str(uuid7()), path)
             answer = await alices.send(address, _with(body, name), method=method)
 
             assert answer.status_code == 422, (path, name)

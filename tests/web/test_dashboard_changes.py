@@ -32,12 +32,12 @@ async def test_an_adjustment_is_undone_by_its_button(
     await live_some_weeks(app, system, cluster, alice)
     adjustment = await newest_adjustment(admin)
     action = f"/reflexion/adjustments/{adjustment}/undo"
-    assert f'action="{action}"' in (await alices.get("/")).text
+    assert f'action="{action}"' in (await alices.get("/reflexion")).text
 
     answer = await alices.submit(action)
 
-    assert (answer.status_code, answer.headers["location"]) == (303, "/")
-    page = await alices.get("/")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/reflexion")
+    page = await alices.get("/reflexion")
     assert "points again on TikTok." in words(page)
     assert f'action="{action}"' not in page.text
     row = (
@@ -64,7 +64,7 @@ async def test_what_is_undone_stays_undone(
 
     await alices.submit(action)
 
-    said = words(await alices.get("/"))
+    said = words(await alices.get("/reflexion"))
     assert "is undone already." in said
     assert "Code already_exists" in said
 
@@ -83,7 +83,7 @@ async def test_an_adjustment_of_another_tenant_is_like_none(
     said = []
     for an_id in (theirs, SOME_ID):
         await alices.submit(f"/reflexion/adjustments/{an_id}/undo")
-        page = words(await alices.get("/"))
+        page = words(await alices.get("/reflexion"))
         note = page.split("Failed")[1].split(", request")[0]
         said.append(note.replace(str(an_id), "ID"))
 

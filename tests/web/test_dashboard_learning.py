@@ -28,8 +28,8 @@ async def test_a_file_of_results_is_taken_in_and_learning_is_asked_for(
 ) -> None:
     answer = await alices.submit("/performance/imports", files={"file": ("r.csv", GOOD)})
 
-    assert (answer.status_code, answer.headers["location"]) == (303, "/")
-    said = words(await alices.get("/"))
+    assert (answer.status_code, answer.headers["location"]) == (303, "/performance")
+    said = words(await alices.get("/performance"))
     assert "Done 2 results stored." in said
     assert "2 waiting" in said
     jobs = await admin.execute(text("SELECT job_type, scope, status FROM job_queue"))
@@ -40,7 +40,7 @@ async def test_a_file_that_is_sent_again_changes_nothing(alices: Browser) -> Non
     for expected in ("2 results stored.", "0 results stored, 2 known before."):
         await alices.submit("/performance/imports", files={"file": ("r.csv", GOOD)})
 
-        assert expected in words(await alices.get("/"))
+        assert expected in words(await alices.get("/performance"))
 
 
 async def test_bad_rows_are_counted_and_named_and_the_others_are_in(
@@ -51,7 +51,7 @@ async def test_bad_rows_are_counted_and_named_and_the_others_are_in(
 
     await alices.submit("/performance/imports", files={"file": ("r.csv", GOOD + bad)})
 
-    said = words(await alices.get("/"))
+    said = words(await alices.get("/performance"))
     assert "2 results stored. 4 rows left out: line 4, views: is negative" in said
     assert "line 5, platform: is no known platform" in said
     assert "; and 1 more." in said
@@ -73,14 +73,14 @@ async def test_a_concept_of_another_tenant_is_no_concept(
 
     await alices.submit("/performance/imports", files={"file": ("r.csv", row.encode())})
 
-    assert "line 2, concept_id: there is no such concept" in words(await alices.get("/"))
+    assert "line 2, concept_id: there is no such concept" in words(await alices.get("/performance"))
 
 
 async def test_a_file_without_results_is_told_without_our_paths(alices: Browser) -> None:
     for name, content in (("r.csv", b""), ("r.csv", b"a,b\n1,2\n"), ("r.json", b"{"), ("x", b"\0")):
         await alices.submit("/performance/imports", files={"file": (name, content)})
 
-        said = words(await alices.get("/"))
+        said = words(await alices.get("/performance"))
         assert "Failed The file" in said
         assert "Code bad_file" in said
         assert tempfile.gettempdir() not in said
@@ -89,7 +89,7 @@ async def test_a_file_without_results_is_told_without_our_paths(alices: Browser)
 async def test_a_form_without_a_file_is_told(alices: Browser) -> None:
     await alices.submit("/performance/imports", {"file": ""}, files={"none": ("x", b"x")})
 
-    assert "Failed" in words(await alices.get("/"))
+    assert "Failed" in words(await alices.get("/performance"))
 
 
 async def test_learning_is_asked_for_once(alices: Browser, admin: AsyncConnection) -> None:
@@ -97,7 +97,7 @@ async def test_learning_is_asked_for_once(alices: Browser, admin: AsyncConnectio
         answer = await alices.submit("/reflexion/runs")
 
         assert answer.status_code == 303
-    assert "Learning has begun." in words(await alices.get("/"))
+    assert "Learning has begun." in words(await alices.get("/performance"))
     assert await admin.scalar(text("SELECT count(*) FROM job_queue")) == 1
 
 

@@ -43,3 +43,10 @@ async def test_a_note_that_fits_no_cookie_is_cut(alices: Browser) -> None:
 
     assert all(len(each) < 4096 for each in answer.headers.get_list("set-cookie"))
     assert "Failed" in words(await alices.get("/"))
+
+
+async def test_a_page_that_looks_again_by_itself_leaves_the_note(alices: Browser) -> None:
+    await alices.submit("/reflexion/runs")
+
+    assert "Learning has begun." not in words(await alices.get("/", **{"X-Live": "1"}))
+    assert "Learning has begun." in words(await alices.get("/"))

@@ -24,13 +24,14 @@ def words(answer: httpx.Response) -> str:
     return " ".join(html.unescape(plain).split())
 
 
-async def test_an_unused_studio_says_what_will_be_where(alices: Browser) -> None:
-    said = words(await alices.get("/"))
+async def test_an_unused_studio_says_what_to_do_first(alices: Browser) -> None:
+    page = await alices.get("/")
 
+    said = words(page)
     assert "0 of 50" in said
     assert "No concepts yet." in said
-    assert "5 more results are needed before a curve means something." in said
-    assert "No changes yet." in said
+    assert "5 more results needed" in said
+    assert 'href="/generate">Generate concepts' in page.text
     assert "Sample data" not in said
 
 
@@ -54,6 +55,16 @@ async def test_the_loop_is_on_one_page(
 ) -> None:
     await live_some_weeks(app, system, cluster, alice)
 
+    await admin.execute(
+        text(
+            "UPDATE concepts SET post_at = now() WHERE id = (SELECT max(id::text)::uuid FROM"
+            " concepts)"
+        )
+    )
+    await admin.execute(text("UPDATE performance_feedback SET reported_at = now()"))
+    await admin.execute(text("UPDATE scoring_adjustments SET applied_at = now()"))
+    await admin.commit()
+
     page = await alices.get("/")
 
     said = words(page)
@@ -61,16 +72,34 @@ async def test_the_loop_is_on_one_page(
         await admin.scalars(text("SELECT title FROM concepts ORDER BY created_at DESC, id DESC"))
     )
     assert all(title in said for title in titles[:6])
-    assert titles[6] not in said.split("Is it learning?", maxsplit=1)[0]
+    assert titles[6] not in said
+    assert titles[0] in said.split("To post today")[1].split("Newest concepts")[0]
     assert "12 results learned from, 0 waiting." in said
     assert "12 of 50" in said
+    assert "12,000,000 of 12 posts" in said
     assert "Starting point" in said
-    assert re.search(r"actual \d+ , (inside|above|below) the interval", said)
-    assert "Does the error fall as results come in?" in said
-    assert re.search(r"\d+ changes? published|changes published", said)
-    adjustment = await admin.scalar(text("SELECT id FROM scoring_adjustments LIMIT 1"))
-    assert f'id="adjustment-{adjustment}"' in page.text
-    assert re.search(r'href="#adjustment-[0-9a-f-]{36}"', page.text)
+    assert "Predictions miss by, last 12 results" in said
+    assert re.search(r"\d+ changes? of scores", said)
+    adjustments = list(await admin.scalars(text("SELECT id::text FROM scoring_adjustments")))
+    linked = re.findall(r'href="/reflexion#adjustment-([0-9a-f-]{36})"', page.text)
+    assert linked
+    assert set(linked) <= set(adjustments)
+    assert len(page.content) <= 60_000
+
+
+async def test_work_under_way_is_shown_while_it_is(alices: Browser, admin: AsyncConnection) -> None:
+    await alices.submit("/reflexion/runs")
+    waiting = words(await alices.get("/"))
+    ended = "UPDATE job_queue SET status = 'failed', completed_at = now() - interval '{}'"
+    await admin.execute(text(ended.format("5 min")))
+    await admin.commit()
+    failed = words(await alices.get("/"))
+    await admin.execute(text(ended.format("2 hours")))
+    await admin.commit()
+
+    assert "Learning from results waiting" in waiting
+    assert "Learning from results failed" in failed
+    assert "No work is under way." in words(await alices.get("/"))
 
 
 async def test_the_number_of_statements_does_not_grow_with_the_data(
@@ -93,7 +122,7 @@ async def test_the_number_of_statements_does_not_grow_with_the_data(
 
     # One more: predictions are asked for once there are concepts.
     assert empty <= len(seen) <= empty + 1
-    assert len(seen) <= 13
+    assert len(seen) <= 12
 
 
 async def test_titles_and_hooks_are_inert(
@@ -108,7 +137,7 @@ async def test_titles_and_hooks_are_inert(
     hostile = "<script>alert(1)</script>"
     for column in ("title", "hook", "category"):
         await admin.execute(text(f"UPDATE concepts SET {column} = :x"), {"x": hostile})
-    await admin.execute(text("UPDATE self_critiques SET critique = :x"), {"x": hostile})
+    await admin.execute(text("UPDATE reflexion_insights SET pattern = :x"), {"x": hostile})
     await admin.execute(text("UPDATE tenants SET name = :x"), {"x": hostile})
     await admin.commit()
 

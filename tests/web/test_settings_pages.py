@@ -243,7 +243,7 @@ async def test_c07_a_key_is_shown_once_and_works(
 
     assert key not in page.text
     assert key[:16] in page.text
-    assert re.search(r"Nightly vd_live_\S+… read alice@example\.com never", words(page))
+    assert re.search(r"Nightly vd_live_\S+… read alice@example\.com none never", words(page))
     assert answer.json()["slug"] == "alice"
     await admin.execute(text("UPDATE api_keys SET last_used_at = '2026-03-02 09:00+00'"))
     await admin.commit()

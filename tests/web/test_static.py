@@ -38,3 +38,29 @@ async def test_another_version_is_not_kept(stranger: Browser, query: str) -> Non
 )
 async def test_other_names_lead_nowhere(stranger: Browser, name: str) -> None:
     assert (await stranger.get(f"/static/{name}")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("accepted", "is_compressed"),
+    [
+        ("gzip, br", True),
+        ("GZIP;q=0.5", True),
+        ("br, gzip;q=1.0", True),
+        ("identity", False),
+        ("", False),
+        ("gzip;q=0", False),
+        ("gzip; q=0.00", False),
+        ("x-gzip", False),
+    ],
+)
+async def test_a_file_is_compressed_for_who_takes_that(
+    stranger: Browser, accepted: str, *, is_compressed: bool
+) -> None:
+    plain = await stranger.get("/static/viral.css", **{"Accept-Encoding": "identity"})
+
+    answer = await stranger.get("/static/viral.css", **{"Accept-Encoding": accepted})
+
+    assert ("content-encoding" in answer.headers) == is_compressed
+    assert answer.headers["vary"] == "Accept-Encoding"
+    assert answer.content == plain.content
+    assert int(answer.headers["content-length"]) < len(plain.content) or not is_compressed

@@ -20,6 +20,7 @@ from studio import execute, fetch
 from viral.cli.doctor import all_checks
 from viral.errors import WorkFailed
 from viral.features.jobs.types import JobType
+from viral.features.usage.measurements import DATABASE, MACHINE
 from viral.postgres.doctor import snapshots
 from viral.postgres.doctor.check import Patient, examine
 from viral.runtime import Runtime
@@ -168,12 +169,20 @@ async def test_one_worker_writes_a_minutes_rows(
     assert await fetch(
         admin,
         "SELECT metric_type, metadata ->> 'type', metadata ->> 'status', value FROM system_metrics"
-        " WHERE metric_type <> 'job_oldest_s' ORDER BY metric_type, value",
+        " WHERE metric_type IN ('job_workers', 'jobs') ORDER BY metric_type, value",
     ) == [
         ("job_workers", None, None, 1.0),
         ("jobs", "plain", "running", 1.0),
         ("jobs", "plain", "pending", 2.0),
     ]
+    shares = (
+        "SELECT DISTINCT metric_type FROM system_metrics WHERE value > 0 AND metric_type = ANY "
+    )
+    names = sorted([*MACHINE, DATABASE])
+    assert await fetch(
+        admin,
+        f"{shares} (ARRAY{names}) AND (value <= 100 OR metric_type = '{DATABASE}') ORDER BY 1",
+    ) == [(name,) for name in names]
     minutes = "SELECT DISTINCT recorded_at = date_trunc('minute', recorded_at) FROM system_metrics"
     assert await fetch(admin, minutes) == [(True,)]
 

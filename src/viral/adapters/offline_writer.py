@@ -7,6 +7,7 @@ import re
 from collections import deque
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from itertools import cycle
 from typing import TYPE_CHECKING
 
 from viral.adapters.phrases import Beat, Lines, Manner, Scripts, Staging, Voice, read_phrases
@@ -25,7 +26,7 @@ from viral.learner.predicates import Between, Both, Named
 from viral.schema.vocabulary import CATEGORIES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from random import Random
 
     from viral.features.generations.drafts import Brief
@@ -142,7 +143,7 @@ class OfflineWriter:
     ) -> Written:
         """Write up to `brief.count` drafts; fewer when everything was said."""
         memory, leaning = Memory(brief), Leaning.of(brief)
-        wanted = _hook_types(brief.hook_shares, rng)
+        wanted = _hook_types(brief, rng)
         drafts: list[Draft] = []
         turns = self._turns(brief, rng)
         while turns and len(drafts) < brief.count:
@@ -175,7 +176,7 @@ class OfflineWriter:
             topic = clean_topic(trend.topic)
             if topic:
                 subject = self._subject(replace(trend, topic=topic), manner, asked)
-                turns.append(Turn(subject, set(HOOK_TYPES)))
+                turns.append(Turn(subject, set(brief.hook_types or HOOK_TYPES)))
         return turns
 
     def _subject(self, trend: TrendBrief, manner: Manner, asked: str | None) -> Subject:
@@ -306,9 +307,11 @@ class OfflineWriter:
         return [Beat(filled[0].show, on_screen), *filled[1:]][:6]
 
 
-def _hook_types(shares: Mapping[str, float], rng: Random) -> Iterator[str]:
+def _hook_types(brief: Brief, rng: Random) -> Iterator[str]:
     """Propose hook types by their shares, in shuffled blocks in which each stands once or more."""
-    shares = shares or dict.fromkeys(HOOK_TYPES, 1 / len(HOOK_TYPES))
+    if brief.hook_types:
+        yield from cycle(brief.hook_types)
+    shares = brief.hook_shares or dict.fromkeys(HOOK_TYPES, 1 / len(HOOK_TYPES))
     rest = _BLOCK - len(HOOK_TYPES)
     # The first of a block are each type's own; the others go by what a type has too little of.
     asked = {each: max(0.0, _BLOCK * shares.get(each, 0.0) - 1) for each in HOOK_TYPES}

@@ -18,6 +18,7 @@ from viral.cli import (
     concepts,
     db,
     doctor,
+    experiments,
     generate,
     import_prisma,
     jobs,
@@ -40,6 +41,7 @@ from viral.cli import (
     trends,
     up,
     validate,
+    variants,
     verify,
     wal,
 )
@@ -89,6 +91,10 @@ application.add_typer(people.group, name="user")
 application.add_typer(audit.group, name="audit")
 application.add_typer(trends.group, name="trends")
 application.add_typer(concepts.group, name="concepts")
+concepts.group.command("vary")(variants.vary)
+concepts.group.command("variants")(variants.variants)
+concepts.group.command("select")(variants.select)
+application.add_typer(experiments.group, name="experiments")
 application.add_typer(performance.group, name="performance")
 application.add_typer(reflexion.group, name="reflexion")
 application.add_typer(jobs.group, name="jobs")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 from uuid import UUID
@@ -12,21 +12,22 @@ from uuid import UUID
 import typer
 from rich.text import Text
 
-from viral.cli.output import err, out, print_json, print_table, progress_bar
+from viral.cli.output import err, out, print_json, progress_bar
+from viral.cli.tenant_sessions import tenant_session
 from viral.errors import BadFile, BadInput
 from viral.settings import load_settings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
     from typing import TextIO
 
-    from sqlalchemy.ext.asyncio import AsyncSession
-
     from viral.features.generations.history import ConceptFilter
-    from viral.schema.content import Concept, Prediction
+    from viral.schema.content import Concept, ConceptVariant, Prediction
 
-Slug = Annotated[str, typer.Option("--tenant", help="The tenant's slug.")]
+Slug = Annotated[
+    str | None, typer.Option("--tenant", help="The tenant's slug; needed when there are several.")
+]
 OfCategory = Annotated[str | None, typer.Option("--category", help="Only this category.")]
 Favorites = Annotated[bool, typer.Option("--favorites", help="Only favourites.")]
 Words = Annotated[
@@ -45,7 +46,7 @@ def _group() -> None:
 
 @group.command()
 def generate(
-    tenant: Slug,
+    tenant: Slug = None,
     count: Annotated[int, typer.Option("--count", help="How many, 1 to 100.")] = 3,
     category: Annotated[str | None, typer.Option("--category", help="One category.")] = None,
     platform: Annotated[
@@ -61,7 +62,7 @@ def generate(
     Example: viral concepts generate --tenant demo --count 3 --category food
     """
     with progress_bar("Writing") as advance:
-        concepts = asyncio.run(
+        concepts, told = asyncio.run(
             _generate(
                 tenant,
                 count=count,
@@ -77,12 +78,12 @@ def generate(
         print_json([concept_document(concept) for concept in concepts])
         return
     for concept in concepts:
-        _show(concept)
+        _show(concept, told.get(concept.id))
 
 
 @group.command("list")
 def list_(
-    tenant: Slug,
+    tenant: Slug = None,
     search: Words = "",
     category: OfCategory = None,
     favorites: Favorites = False,
@@ -103,7 +104,7 @@ def list_(
             category,
             only_favorites=favorites,
             limit=limit,
-            after=None if after is None else _id(after),
+            after=None if after is None else concept_id_of(after),
         )
     )
     if as_json:
@@ -111,21 +112,8 @@ def list_(
 
         print_json([concept_document(concept) for concept in found])
     elif found:
-        print_table(
-            ("id", "made", "", "category", "title", "hook", "score"),
-            [
-                (
-                    each.id,
-                    f"{each.created_at:%Y-%m-%d}",
-                    "★" if each.is_favorite else " ",
-                    each.category,
-                    each.title,
-                    each.hook_type,
-                    max((one.score for one in each.predictions), default=None),
-                )
-                for each in found
-            ],
-        )
+        for each in found:
+            _show_line(each)
         if len(found) == limit:
             err.print(f"Go on with --after {found[-1].id}.")
     else:
@@ -135,20 +123,20 @@ def list_(
 @group.command()
 def favorite(
     concept: Id,
-    tenant: Slug,
+    tenant: Slug = None,
     off: Annotated[bool, typer.Option("--off", help="No longer.")] = False,
 ) -> None:
     """Make a concept a favourite, or no longer one.
 
     Example: viral concepts favorite 0199f3a0-5c1e-7b60-8b58-0f2f3c1f2a77 --tenant demo
     """
-    title = asyncio.run(_favorite(tenant, _id(concept), is_favorite=not off))
+    title = asyncio.run(_favorite(tenant, concept_id_of(concept), is_favorite=not off))
     out.print(Text.assemble((title, "bold"), " is no favourite." if off else " is a favourite."))
 
 
 @group.command()
 def export(
-    tenant: Slug,
+    tenant: Slug = None,
     as_format: Annotated[
         Literal["csv", "json"], typer.Option("--format", help="json is one object a line.")
     ] = "csv",
@@ -176,7 +164,7 @@ def export(
 
 
 async def _list(
-    slug: str,
+    slug: str | None,
     search: str,
     category: str | None,
     *,
@@ -187,7 +175,7 @@ async def _list(
     from viral.features.generations.concepts import find_concept
     from viral.features.generations.history import all_concepts
 
-    async with _tenant_session(slug) as session:
+    async with tenant_session(slug) as (_, session):
         wanted = _filter(search, category, only_favorites=only_favorites)
         before = None
         if after is not None:
@@ -197,15 +185,15 @@ async def _list(
         return [concept async for page in pages for concept in page]
 
 
-async def _favorite(slug: str, concept_id: UUID, *, is_favorite: bool) -> str:
+async def _favorite(slug: str | None, concept_id: UUID, *, is_favorite: bool) -> str:
     from viral.features.generations.history import keep_concept
 
-    async with _tenant_session(slug) as session:
+    async with tenant_session(slug) as (_, session):
         return (await keep_concept(session, concept_id, is_favorite=is_favorite)).title
 
 
 async def _export(
-    slug: str,
+    slug: str | None,
     search: str,
     category: str | None,
     text: TextIO,
@@ -216,7 +204,7 @@ async def _export(
     from viral.features.generations.history import all_concepts, as_csv, as_json_lines
 
     written = 0
-    async with _tenant_session(slug) as session:
+    async with tenant_session(slug) as (_, session):
         wanted = _filter(search, category, only_favorites=only_favorites)
         async for page in all_concepts(session, wanted):
             text.write(
@@ -224,18 +212,6 @@ async def _export(
             )
             written += len(page)
     return written
-
-
-@asynccontextmanager
-async def _tenant_session(slug: str) -> AsyncIterator[AsyncSession]:
-    from viral.features.tenants import find_tenant
-    from viral.runtime import open_runtime
-
-    async with open_runtime(load_settings()) as runtime:
-        async with runtime.system.session_without_tenant() as session:
-            tenant = await find_tenant(session, slug)
-        async with runtime.app.tenant_session(tenant.id) as session:
-            yield session
 
 
 def _opened(file: Path | None) -> AbstractContextManager[TextIO]:
@@ -253,25 +229,30 @@ def _filter(search: str, category: str | None, *, only_favorites: bool) -> Conce
     )
 
 
-def _id(text: str) -> UUID:
+def concept_id_of(text: str) -> UUID:
+    """Read a concept's id; raises BadInput."""
     try:
         return UUID(text)
     except ValueError:
-        raise BadInput(f"{text!r} is no concept's id.", hint="See `viral concepts list`.") from None
+        raise BadInput(
+            f"{text[:60]!r} is no concept's id.", hint="See `viral concepts list`."
+        ) from None
 
 
 async def _generate(
-    slug: str,
+    slug: str | None,
     *,
     count: int,
     category: str | None,
     platform: str | None,
     seed: int | None,
     advance: Callable[[int, int], None],
-) -> list[Concept]:
+) -> tuple[list[Concept], dict[UUID, ConceptVariant]]:
+    """Write concepts; give them with the variants that an experiment drew, by concept."""
     from random import Random
 
     from viral.features.generations.concepts import generate_concepts
+    from viral.features.generations.variants import selected_variants
     from viral.features.tenants import find_tenant
     from viral.runtime import open_runtime
     from viral.schema.vocabulary import category_of, platform_of
@@ -279,7 +260,7 @@ async def _generate(
     async with open_runtime(load_settings()) as runtime:
         async with runtime.system.session_without_tenant() as session:
             tenant = await find_tenant(session, slug)
-        return await generate_concepts(
+        concepts = await generate_concepts(
             runtime.app,
             tenant.id,
             count=count,
@@ -292,11 +273,27 @@ async def _generate(
             budget=runtime.budget,
             progress=advance,
         )
+        async with runtime.app.tenant_session(tenant.id) as session:
+            return concepts, await selected_variants(session, [each.id for each in concepts])
 
 
-def _show(concept: Concept) -> None:
+def _show_line(concept: Concept) -> None:
+    """Print a concept in two lines, which fit a narrow terminal; the score is its best one."""
+    star = "★" if concept.is_favorite else " "
+    best = max((each.score for each in concept.predictions), default=None)
+    score = "-" if best is None else f"{best:.1f}"
+    out.print(Text.assemble(f"{star} {score:>5}  ", (concept.title, "bold")))
+    facts = (f"{concept.created_at:%Y-%m-%d}", concept.category, concept.hook_type or "")
+    out.print(Text(f"  {concept.id}  {'  '.join(facts)}", style="dim"))
+
+
+def _show(concept: Concept, told: ConceptVariant | None) -> None:
     out.print(Text.assemble((concept.title, "bold"), f"  [{concept.category}]"))
     out.print(Text(f"“{concept.hook}”"))
+    if told is not None:
+        out.print(Text(f"  The experiment tells it as {told.label} ({told.hook_type}):"))
+        out.print(Text(f"  {told.title}"))
+        out.print(Text(f"  “{told.hook}”"))
     for each in concept.predictions:
         band = f"{each.score:5.1f}  likely {each.low:.0f} to {each.high:.0f}"
         out.print(Text(f"  {each.platform:<10}{band}"))
@@ -305,7 +302,8 @@ def _show(concept: Concept) -> None:
         out.print(Text(f"    {line}", style="dim"))
     if concept.post_at is not None:
         here = concept.post_at.astimezone()
-        out.print(Text(f"  Post at    {concept.post_at:%a %d %b %H:%M} UTC, {here:%H:%M %Z} here"))
+        zone = f", {here:%H:%M %Z} here" if here.utcoffset() else ""
+        out.print(Text(f"  Post at    {concept.post_at:%a %d %b %H:%M} UTC{zone}"))
     out.print(Text(f"  {concept.why_it_works}", style="dim"))
     out.print()
 

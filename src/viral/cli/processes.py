@@ -17,6 +17,7 @@ from viral.settings import Settings, listed, load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from socket import socket
 
     from litestar import Litestar
     from uvicorn import Server
@@ -32,14 +33,26 @@ def web() -> None:
 
     settings = load_settings()
     configure_logs()
-    serve(create_application(settings), settings.port)
+    application = create_application(settings)
+    serve(application, settings.port, when_stopping=application.state.hub.close)
 
 
 def serve(
-    application: Litestar, port: int, when_started: Callable[[], Awaitable[object]] | None = None
+    application: Litestar,
+    port: int,
+    when_started: Callable[[], Awaitable[object]] | None = None,
+    when_stopping: Callable[[], object] = bool,
 ) -> None:
-    """Serve an application on this machine until a signal, or until our supervisor is gone."""
+    """Serve an application on this machine until a signal, or until our supervisor is gone.
+
+    `when_stopping` ends what would keep connections open; the server waits for them.
+    """
     import uvicorn
+
+    class Serving(uvicorn.Server):
+        async def shutdown(self, sockets: list[socket] | None = None) -> None:
+            when_stopping()
+            await super().shutdown(sockets)
 
     configuration = uvicorn.Config(
         application,
@@ -52,7 +65,7 @@ def serve(
         server_header=False,
         timeout_graceful_shutdown=GRACE_S,
     )
-    server = uvicorn.Server(configuration)
+    server = Serving(configuration)
 
     async def live() -> None:
         def end() -> None:

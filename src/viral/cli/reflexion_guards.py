@@ -1,52 +1,53 @@
-"""What the guards of `viral reflexion` wait for, in words."""
+"""What the guards of `viral reflexion` wait for, as a table of words."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from viral.cli.output import out
+from viral.cli.output import out, print_table
+from viral.learner.guard import LEAST_Z
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
-SURE_Z = 1.64
+    from viral.features.reflexion.report import OwnGuard
+    from viral.features.reflexion.shared_guard import SharedStanding
 
 
-def show_guards(own: object, shared: object) -> None:
-    """Say of each platform what the next publication needs, and how the newest does."""
-    assert isinstance(own, list)
-    assert isinstance(shared, list)
+def show_guards(own: Sequence[OwnGuard], shared: Sequence[SharedStanding] = ()) -> None:
+    """Say of each platform what the next publication waits for, and how the newest does."""
     if not own:
         return
-    out.print("What is learnt is served once it is proven:")
-    platforms = {each["platform"]: each for each in shared}
-    for each in own:
-        out.print(f"  {each['platform']}, your own effects: {guard_in_words(each)}")
-        together = platforms.get(each["platform"])
-        if together is not None:
-            out.print(
-                f"  {each['platform']}, version {together['version']} of all tenants:"
-                f" {guard_in_words(together)}"
-            )
+    out.print("What is learnt is served once it is proven to predict better:")
+    columns = ("  platform", "effects", "next is served", "newest gains, in points")
+    print_table(columns, _rows(own, {each.platform: each for each in shared}))
 
 
-def guard_in_words(each: Mapping[str, float]) -> str:
+def next_in_words(*, needed: int, lead: float, z: float) -> str:
     """Say what a guard waits for: results, or a lead that is beyond chance."""
-    if each["needed"]:
-        waits = f"{each['needed']:,} more results until the next"
-    elif each["lead_z"] < SURE_Z:
-        waits = f"the next waits for a lead beyond chance ({each['lead']:+.1f} points, z"
-        waits += f" {each['lead_z']:.1f} of {SURE_Z})"
-    else:
-        waits = f"the next is proven ({each['lead']:+.1f} points)"
-    if not each["watched"]:
-        return f"{waits}."
-    return (
-        f"{waits}; the newest has {each['watched_lead']:+.1f} points of lead over"
-        f" {each['watched']:,} results."
-    )
+    if needed:
+        return f"after {needed:,} results"
+    if z < LEAST_Z:
+        return f"once sure ({lead:+.1f}, z {z:.1f} of {LEAST_Z})"
+    return f"proven ({lead:+.1f})"
 
 
-def guards_table(rows: Sequence[Mapping[str, float]]) -> list[str]:
-    """Give one line a guard."""
-    return [f"  {row['platform']:<10} {guard_in_words(row)}" for row in rows]
+def _rows(
+    own: Sequence[OwnGuard], shared: dict[str, SharedStanding]
+) -> Iterator[tuple[str, str, str, str]]:
+    for each in own:
+        waits = next_in_words(needed=each.needed, lead=each.lead, z=each.lead_z)
+        gains = _gains(each.watched, each.watched_lead)
+        yield f"  {each.platform}", "yours", waits, gains
+        together = shared.get(each.platform)
+        if together is None:
+            continue
+        whose = f"all, version {together.version}" if together.version else "all, none yet"
+        lead, watch = together.challenger, together.published
+        waits = next_in_words(needed=together.needed, lead=lead.guard.mean, z=lead.z)
+        gains = "-" if watch is None else _gains(watch.guard.results, watch.guard.mean)
+        yield f"  {each.platform}", whose, waits, gains
+
+
+def _gains(results: int, lead: float) -> str:
+    return f"{lead:+.1f} over {results:,} results" if results else "-"

@@ -12,6 +12,7 @@ from viral.features.reflexion.learning import hold_learning
 from viral.features.reflexion.overrides import override_shared
 from viral.features.reflexion.undo import BY_HAND, undo_adjustment, undo_insight, undo_run
 from viral.features.reflexion.versions import undo_version
+from viral.features.scoring.labels import label_of
 from viral.features.tenants import find_tenant
 from viral.runtime import open_runtime
 from viral.schema.vocabulary import PLATFORMS
@@ -73,7 +74,7 @@ async def _undo(
             now = runtime.clock()
             if insight_id is not None:
                 rows = await undo_insight(session, insight_id, user_id=None, now=now)
-                text = f"The insight has ended; {len(rows)} adjustments of it are undone."
+                text = f"The insight has ended; adjustments undone with it: {len(rows)}."
                 return Undone(text, {"id": insight_id, "adjustments": [row.id for row in rows]})
             assert adjustment_id is not None
             if whole_run:
@@ -81,7 +82,11 @@ async def _undo(
                 text = f"{len(rows)} adjustments of {rows[0].applied_at:%Y-%m-%d %H:%M} are undone."
                 return Undone(text, {"adjustments": [row.id for row in rows]})
             undone = await undo_adjustment(session, adjustment_id, user_id=None, now=now)
-            text = f"Undone: the effect is served at {undone.old_value:+.1f} points again."
+            what = label_of(undone.adjustment_type, undone.category)
+            text = (
+                f"{what} ({undone.platform}, {undone.goal}) is served at {undone.old_value:+.1f}"
+                " points again, and stays there."
+            )
             return Undone(text, {"id": undone.id, "value": undone.old_value})
 
 

@@ -7,6 +7,7 @@ second has a function in the schema instead, and its caller needs no more than t
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import asyncpg
@@ -22,7 +23,9 @@ from viral.database.faults import (
 from viral.errors import ServerRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
+
+    from asyncpg.pool import PoolConnectionProxy
 
     from viral.database.urls import ServerUrl
 
@@ -42,10 +45,20 @@ class Calls:
         A value that belongs to a setting of the transaction is the function's to set: nothing of
         a call is left on the connection.
         """
+        async with self._connected() as connection:
+            return await connection.fetch(statement, *arguments)
+
+    async def run(self, statements: str) -> None:
+        """Run statements that are not worth preparing, as they will not come again."""
+        async with self._connected() as connection:
+            await connection.execute(statements)
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[PoolConnectionProxy[asyncpg.Record]]:
         pool = await self._opened()
         try:
             async with pool.acquire(timeout=self._url.pool_timeout_s) as connection:
-                return await connection.fetch(statement, *arguments)
+                yield connection
         except DRIVER_ERRORS as error:
             ours = isolation_error(sqlstate_of(error)) or connection_fault(error, self._url)
             if ours is None:

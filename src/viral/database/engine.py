@@ -13,6 +13,7 @@ from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import ORMExecuteState, Session, with_loader_criteria
 
+from viral.database.announcing import NEWS, Announcing, Kind, News, Piece, note_rows, note_statement
 from viral.database.calls import Calls
 from viral.database.encryption.fields import KEYS, refuse_bulk_write
 from viral.database.faults import (
@@ -64,8 +65,8 @@ FROM pg_catalog.pg_roles AS r
 WHERE r.rolname = current_user
 """
 
-# In a session's `info`: the channels to wake after its commit, and who wakes them.
-WAKES, WAKE = "wakes", "wake"
+# In a session's `info`: the channels to wake after its commit, and who wakes and tells.
+WAKES, WAKE, ANNOUNCE = "wakes", "wake", "announce"
 
 
 class TenantSession(Session):
@@ -78,7 +79,8 @@ class Database:
     `tenant_session` for rows of one tenant; `session` for the tenant that the task has named;
     `session_without_tenant` for functions and tables that ask for none. Without `field_keys` the
     encrypted fields stay closed. Where `context_key` is a function, each transaction asks it for
-    the key in force. Where `passwords` is given, each connection asks it for those to try.
+    the key in force. Where `passwords` is given, each connection asks it for those to try. With
+    `announces`, what a transaction changed is told to the open pages.
     """
 
     def __init__(
@@ -88,12 +90,14 @@ class Database:
         context_key: bytes | Callable[[], bytes],
         field_keys: KeyRing | None = None,
         passwords: Callable[[], Sequence[str]] | None = None,
+        announces: bool = False,
     ) -> None:
         self.url = url
         self._context_key = context_key
         self._field_keys = field_keys
         self._calls = Calls(url, passwords=passwords)
         self._waking = Waking(self._calls)
+        self._announcing = Announcing(self._calls) if announces else None
         self._engine = create_async_engine(
             url.sqlalchemy,
             connect_args={**url.connect_args, "connection_class": TenantConnection},
@@ -115,6 +119,8 @@ class Database:
     async def close(self) -> None:
         """Close all connections."""
         await self._waking.close()
+        if self._announcing is not None:
+            await self._announcing.close()
         await self._calls.close()
         await self._engine.dispose()
 
@@ -132,6 +138,11 @@ class Database:
     def wake(self, channel: str) -> None:
         """Tell those who listen on a channel that there is something to look at, very soon."""
         self._waking.wake(channel)
+
+    def announce(self, tenant_id: UUID | None, kind: Kind, row_id: UUID | None = None) -> None:
+        """Tell the open pages of a tenant, or of all, that something of a kind changed."""
+        if self._announcing is not None:
+            self._announcing.announce(Piece(tenant_id, kind, row_id))
 
     @asynccontextmanager
     async def tenant_session(self, tenant_id: UUID | str) -> AsyncIterator[AsyncSession]:
@@ -167,11 +178,12 @@ class Database:
     async def _begin(
         self, info: Mapping[str, object], options: Mapping[str, str] | None = None
     ) -> AsyncIterator[AsyncSession]:
+        told = {NEWS: None if self._announcing is None else News(), ANNOUNCE: self.announce}
         async with (
             AsyncSession(
                 self._engine,
                 sync_session_class=TenantSession,
-                info={**info, KEYS: self._field_keys, WAKES: set(), WAKE: self.wake},
+                info={**info, **told, KEYS: self._field_keys, WAKES: set(), WAKE: self.wake},
                 expire_on_commit=False,
             ) as session,
             session.begin(),
@@ -280,12 +292,26 @@ def wake_after_commit(session: AsyncSession, channel: str) -> None:
     session.info[WAKES].add(channel)
 
 
+def announce_after_commit(session: AsyncSession, kind: Kind) -> None:
+    """Tell of what a function of the schema changed for the session's tenant, once committed."""
+    news = session.info[NEWS]
+    if news is not None:
+        news.add(tenant_of(session), kind)
+
+
 @event.listens_for(TenantSession, "after_commit")
 def _wake(session: Session) -> None:
     channels = session.info[WAKES]
     for channel in channels:
         session.info[WAKE](channel)
     channels.clear()
+    for piece in (session.info[NEWS] or News()).take():
+        session.info[ANNOUNCE](piece.tenant_id, piece.kind, piece.id)
+
+
+@event.listens_for(TenantSession, "after_flush")
+def _notice(session: Session, _flush: UOWTransaction) -> None:
+    note_rows(session)
 
 
 @event.listens_for(TenantSession, "before_flush")
@@ -313,6 +339,7 @@ _OF_TENANT = with_loader_criteria(
 def _name_tenant(state: ORMExecuteState) -> None:
     """Add the tenant as a predicate: PostgreSQL can skip, a router can route; policies decide."""
     refuse_bulk_write(state)
+    note_statement(state)
     tenant_id = state.session.info.get("tenant_id")
     if tenant_id is None or state.is_column_load:
         return

@@ -16,9 +16,44 @@ from viral.database.faults import DRIVER_ERRORS
 from viral.errors import ViralError
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sized
+
     from viral.database.calls import Calls
 
 PAUSE_S = 0.005
+
+
+class Coalesced:
+    """Has sent what gathers, `pause_s` apart at least; `send` takes it from where it gathers.
+
+    What a lost server did not take is gone.
+    """
+
+    def __init__(
+        self, send: Callable[[], Awaitable[None]], gathered: Sized, *, pause_s: float
+    ) -> None:
+        self._send = send
+        self._gathered = gathered
+        self._pause_s = pause_s
+        self._task: asyncio.Task[None] | None = None
+        self._last = -pause_s
+
+    def soon(self) -> None:
+        """Send now, or `pause_s` after the last time."""
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run())
+
+    async def close(self) -> None:
+        """Send what is left, and stop."""
+        if self._task is not None:
+            await self._task
+
+    async def _run(self) -> None:
+        while self._gathered:
+            await asyncio.sleep(self._last + self._pause_s - monotonic())
+            self._last = monotonic()
+            with suppress(ViralError, *DRIVER_ERRORS):
+                await self._send()
 
 
 class Waking:
@@ -27,24 +62,16 @@ class Waking:
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
         self._channels: set[str] = set()
-        self._task: asyncio.Task[None] | None = None
-        self._last = -PAUSE_S
+        self._sending = Coalesced(self._send, self._channels, pause_s=PAUSE_S)
 
     def wake(self, channel: str) -> None:
         """Wake a channel now, or 5 ms after the last time."""
         self._channels.add(channel)
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._send())
+        self._sending.soon()
 
     async def close(self) -> None:
         """Send what is left, and stop."""
-        if self._task is not None:
-            await self._task
+        await self._sending.close()
 
     async def _send(self) -> None:
-        while self._channels:
-            await asyncio.sleep(self._last + PAUSE_S - monotonic())
-            self._last = monotonic()
-            channel = self._channels.pop()
-            with suppress(ViralError, *DRIVER_ERRORS):
-                await self._calls.fetch(f"NOTIFY {channel}")
+        await self._calls.fetch(f"NOTIFY {self._channels.pop()}")

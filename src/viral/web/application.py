@@ -24,33 +24,48 @@ from viral.settings import Settings
 from viral.web.api import (
     audit,
     billing,
+    experiments,
     jobs,
     members,
-    performance,
     reflexion,
     sessions,
     tenants,
     trends,
+    variants,
 )
 from viral.web.api import concepts as concepts_api
 from viral.web.api import invitations as invitations_api
 from viral.web.api import keys as keys_api
+from viral.web.api import performance as performance_api
 from viral.web.dashboard import (
     account,
     activity,
     changes,
+    concept,
     concepts,
+    demo,
+    design,
+    generate,
+    history,
     home,
     keys,
     learning,
+    metrics,
+    palette,
     people,
+    performance,
     switcher,
+    trend_sources,
 )
+from viral.web.dashboard import jobs as job_pages
+from viral.web.dashboard import reflexion as reflexion_page
+from viral.web.dashboard import trends as trend_pages
 from viral.web.dependencies import DEPENDENCIES
 from viral.web.door import OPEN, Door, finish_answer
 from viral.web.form_tokens import FormTokens
 from viral.web.health import health
 from viral.web.invitations import accept_invitation, show_invitation
+from viral.web.live import Hub, live
 from viral.web.problems import answer_error
 from viral.web.sign_in import (
     show_sign_in,
@@ -61,6 +76,7 @@ from viral.web.sign_in import (
 )
 from viral.web.site import Site, site_of
 from viral.web.static import static_file
+from viral.web.traffic import Traffic
 from viral.web.usage import Usage
 from viral.web.webhooks import receive_clerk, receive_stripe
 
@@ -68,11 +84,41 @@ LARGEST_BODY_BYTES = 1_000_000
 
 PAGES = (
     home.home,
-    concepts.generate,
+    trend_pages.show_trends,
+    trend_sources.make_source,
+    trend_sources.switch_source_on,
+    trend_sources.switch_source_off,
+    trend_sources.fetch_now,
+    trend_sources.import_file,
+    demo.remove_demo,
+    generate.show_generate,
+    generate.generate,
+    generate.cancel_order,
+    history.show_history,
+    history.compare,
+    history.export,
+    concept.show_concept,
+    concepts.keep,
+    performance.show_performance,
+    performance.take_rows,
+    performance.add_result,
+    performance.weeks_csv,
     learning.import_file,
+    reflexion_page.show_reflexion,
+    reflexion_page.accuracy_csv,
+    reflexion_page.calibration_csv,
     learning.learn,
     learning.learning_csv,
     changes.undo,
+    changes.undo_whole_run,
+    changes.undo_tested_insight,
+    changes.undo_shared_version,
+    job_pages.show_jobs,
+    job_pages.show_job,
+    job_pages.retry_job,
+    job_pages.cancel_job,
+    metrics.show_metrics,
+    metrics.metrics_csv,
     people.show_people,
     people.invite_person,
     people.take_invitation_back,
@@ -85,6 +131,7 @@ PAGES = (
     account.give_password,
     activity.show_activity,
     switcher.switch,
+    palette.find,
     show_invitation,
     accept_invitation,
     show_sign_in,
@@ -93,6 +140,7 @@ PAGES = (
     sign_out,
     sign_out_everywhere,
     static_file,
+    live,
     health,
 )
 WEBHOOKS = (receive_clerk, receive_stripe)
@@ -107,8 +155,15 @@ API = (
     concepts_api.keep,
     concepts_api.let_go,
     concepts_api.get_concept,
-    performance.add_results,
-    performance.add_file,
+    variants.get_variants,
+    variants.add_variants,
+    variants.choose,
+    experiments.get_experiments,
+    experiments.start,
+    experiments.get_experiment,
+    experiments.stop,
+    performance_api.add_results,
+    performance_api.add_file,
     reflexion.get_status,
     reflexion.start_run,
     reflexion.get_adjustments,
@@ -148,7 +203,8 @@ API = (
 def create_application(settings: Settings) -> Litestar:
     """Assemble the application; the database is opened when it starts."""
     site = site_of(settings, Secrets.load_or_create(settings.home).pepper)
-    usage = Usage()
+    usage, traffic, hub = Usage(), Traffic(), Hub()
+    pages = PAGES if settings.environment == "production" else (*PAGES, design.show_design)
 
     @asynccontextmanager
     async def open_database(application: Litestar) -> AsyncIterator[None]:
@@ -156,14 +212,26 @@ def create_application(settings: Settings) -> Litestar:
             application.state.runtime = runtime
             application.state.clock = runtime.clock
             application.state.passwords = Passwords(load_or_calibrate(settings.home))
-            async with usage.written_to(runtime.system):
+            news = runtime.urls.for_role("viral_worker", runtime.secrets)
+            async with (
+                usage.written_to(runtime.system),
+                traffic.written_to(runtime.system),
+                hub.listening_at(news),
+            ):
                 yield
 
     return Litestar(
-        route_handlers=[*PAGES, *WEBHOOKS, Router("/api/v1", route_handlers=API)],
+        route_handlers=[*pages, *WEBHOOKS, Router("/api/v1", route_handlers=API)],
         lifespan=[open_database],
         state=State(
-            {"site": site, "usage": usage, "clock": lambda: datetime.now(UTC)}, deep_copy=False
+            {
+                "site": site,
+                "usage": usage,
+                "traffic": traffic,
+                "hub": hub,
+                "clock": lambda: datetime.now(UTC),
+            },
+            deep_copy=False,
         ),
         dependencies=DEPENDENCIES,
         middleware=[Door(), DefineMiddleware(FormTokens, config=csrf_of(site))],

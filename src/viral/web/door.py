@@ -42,6 +42,8 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
+# Files and probes say nothing about how long people wait.
+UNTIMED = {"/static/{name}", "/health"}
 TWO_YEARS_S = 63_072_000
 
 
@@ -132,6 +134,9 @@ async def finish_answer(message: Message, scope: Scope) -> None:
         duration_ms=took_ms,
     )
     _count_use(scope, status=message["status"], took_ms=took_ms or 0)
+    traffic = scope["litestar_app"].state.get("traffic")
+    if traffic is not None and scope.get("path_template") not in UNTIMED:
+        traffic.add(status=message["status"], took_ms=took_ms or 0)
 
 
 def _count_use(scope: Scope, *, status: int, took_ms: int) -> None:

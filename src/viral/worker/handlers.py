@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from viral.adapters.trends.reader import open_reader
 from viral.features.generations.concepts import generate_concepts
-from viral.features.generations.orders import concepts_of_job
+from viral.features.generations.orders import WRITING_SHARE, concepts_of_job
 from viral.features.jobs.types import GENERATION, REFLEXION
 from viral.features.reflexion.run import run_reflexion
 from viral.features.trends.fetching import fetch_trends
@@ -72,9 +72,10 @@ async def write_concepts(at_work: AtWork, order: ConceptsOrder) -> Outcome:
             hashed=runtime.hashed,
             category=order.category,
             platform=order.platform,
+            trend_id=order.trend_id,
             user_id=order.user_id,
             budget=runtime.budget,
             job_id=at_work.id,
-            progress=lambda wanted, done: tell(90 * done // wanted),
+            progress=lambda wanted, done: tell(WRITING_SHARE * done // wanted),
         )
     return {"concepts": [each.id for each in made]}

@@ -181,6 +181,7 @@ class Lane:
             log.warning("worker.exchange_refused", reason=_words(error))
             await self._hand_in_each(endings + self._stuck)
             return
+        self._announce([each.claim for each in endings] + answer.claims)
         for job_id in answer.refused:
             log.warning("job.refused", job_id=str(job_id))
         self._may_have_more = answer.has_more or len(answer.claims) >= wanted > 0
@@ -362,6 +363,13 @@ class Lane:
         )
         if not rows[0][0]:
             raise JobLost
+        self._announce([claim])
+
+    def _announce(self, claims: Iterable[Claim]) -> None:
+        """Tell the pages of those tenants whose jobs began, went on or ended."""
+        for claim in claims:
+            if claim.tenant_id is not None:
+                self._runtime.worker.announce(claim.tenant_id, "jobs", claim.id)
 
     async def _note_refusal(self, claim: Claim) -> None:
         """Note a job that asks for what its tenant does not have."""

@@ -22,8 +22,8 @@ from sqlalchemy import func, select
 
 from viral.errors import PortInUse, ServerError
 from viral.features.jobs.listing import queue_stats
+from viral.features.usage.measurements import WORKERS
 from viral.schema.operations import SystemMetric
-from viral.worker.samples import WORKERS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence

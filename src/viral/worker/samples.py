@@ -8,19 +8,21 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 import structlog
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError
 
 from viral.database.faults import DRIVER_ERRORS
 from viral.errors import ViralError
 from viral.features.jobs.listing import queue_stats
+from viral.features.usage.measurements import DATABASE, WORKERS
 from viral.postgres.doctor.check import looking_into
 from viral.postgres.doctor.snapshots import old_snapshots
 from viral.schema.base import uuid7
 from viral.schema.operations import SystemMetric
 from viral.servers import embedded_server, is_embedded, migrator_url
 from viral.worker.keeper import SILENCE, pause
+from viral.worker.machine import machine_shares
 
 if TYPE_CHECKING:
     import asyncio
@@ -34,9 +36,14 @@ log = structlog.get_logger(__name__)
 
 EVERY_S = 60.0
 KEPT = timedelta(days=90)
-WORKERS = "job_workers"
 # The first row of each minute has this id, so that only one worker can write it.
 _FIRST = UUID(int=0)
+# What kind of backend another role's is, one does not see; those of a database are people's.
+_SERVER = text("""
+SELECT pg_database_size(current_database()) AS bytes,
+       100.0 * (SELECT count(*) FROM pg_stat_activity WHERE datname IS NOT NULL)
+         / current_setting('max_connections')::integer AS connections
+""")
 _ALIVE = "SELECT count(*) FROM public.job_workers WHERE heartbeat_at > now() - $1::interval"
 
 
@@ -73,13 +80,18 @@ async def take_sample(runtime: Runtime) -> bool:
         )
         if written is None:
             return False
+        (server,) = await session.execute(_SERVER)
+        shares = machine_shares(runtime.settings.home)
+        shares |= {"connections_pct": float(server.connections), DATABASE: server.bytes}
         rows = [
             {"id": uuid7(), "recorded_at": minute, "metric_type": name, "value": value}
             | {"labels": labels}
-            for name, labels, value in summed(await queue_stats(session))
+            for name, labels, value in [
+                *summed(await queue_stats(session)),
+                *((name, dict[str, str](), share) for name, share in shares.items()),
+            ]
         ]
-        if rows:
-            await session.execute(insert(SystemMetric).values(rows))
+        await session.execute(insert(SystemMetric).values(rows))
     return True
 
 

@@ -10,7 +10,7 @@ from viral.errors import BadInput, NothingToWriteAbout
 from viral.features.generations.drafts import Brief, Wish
 from viral.features.generations.leanings import hook_shares
 from viral.features.generations.phrasing import Said
-from viral.features.trends import current_trends
+from viral.features.trends import brief_of, current_trends, find_trend
 from viral.learner.predicates import parse_predicate
 from viral.schema.content import Concept, ConceptVariant
 from viral.schema.learning import ReflexionInsight
@@ -19,6 +19,7 @@ from viral.schema.vocabulary import PLATFORMS
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
+    from uuid import UUID
 
     from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -38,9 +39,16 @@ async def make_brief(
     platform: Platform | None,
     now: datetime,
     hashed: Callable[[str], str],
+    trend_id: UUID | None = None,
 ) -> Brief:
-    """Gather what a writer of the session's tenant needs; raises NothingToWriteAbout."""
-    trends = await current_trends(session, category=category)
+    """Gather what a writer of the session's tenant needs; raises NothingToWriteAbout.
+
+    With a trend it is about that alone, or NotFound.
+    """
+    if trend_id is None:
+        trends = await current_trends(session, category=category)
+    else:
+        trends = (brief_of(await find_trend(session, trend_id)),)
     if not trends:
         raise NothingToWriteAbout("There is no trend to write about.")
     said = await lately_said(session)

@@ -17,11 +17,12 @@ from viral.features.generations.leanings import posting_hours
 from viral.features.generations.phrasing import Phrases, Said
 from viral.features.generations.picks import candidates_for, pick_concepts
 from viral.features.generations.quota import refund_quota, reserved_quota
+from viral.features.generations.tellings import Telling, assign_arms
 from viral.features.generations.timing import timed
 from viral.features.scoring.predictions import Forecast, forecast
 from viral.learner.video import Video
 from viral.schema.base import uuid7, uuid7_run
-from viral.schema.content import Concept, Generation, Prediction
+from viral.schema.content import Concept, ConceptVariant, Generation, Prediction
 from viral.schema.results import PerformanceFeedback
 from viral.schema.tenants import Tenant
 from viral.schema.vocabulary import PLATFORMS, Platform
@@ -54,6 +55,7 @@ class _Order:
     rng: Random
     now: datetime
     hashed: Callable[[str], str]
+    telling: Telling
 
     @property
     def platform(self) -> Platform | None:
@@ -71,6 +73,7 @@ async def generate_concepts(
     hashed: Callable[[str], str],
     category: str | None = None,
     platform: Platform | None = None,
+    trend_id: UUID | None = None,
     user_id: UUID | None = None,
     budget: Budget | None = None,
     job_id: UUID | None = None,
@@ -79,17 +82,25 @@ async def generate_concepts(
     """Write candidates, pick some, and count these against the quota; or change nothing.
 
     The quota is taken first and given back on failure; what the writer could not deliver is
-    given back as well. No transaction is open while the writer works; `progress` is told how
-    many candidates are wanted and how many there are. The most promising concept comes first.
+    given back as well. With a trend all are about that one. No transaction is open while the
+    writer works; `progress` is told how many candidates are wanted and how many there are. The
+    most promising concept comes first.
     """
     check_count(count)
     platforms = PLATFORMS if platform is None else (platform,)
-    order = _Order(count, category, platforms, user_id, job_id, rng, now, hashed)
+    telling = Telling(writer if budget is None else budget.offline, rng, now, hashed)
+    order = _Order(count, category, platforms, user_id, job_id, rng, now, hashed, telling)
     wanted = candidates_for(count)
     async with reserved_quota(app, tenant_id, count=count, user_id=user_id) as reservation:
         async with app.tenant_session(tenant_id) as session:
             brief = await make_brief(
-                session, count=wanted, category=category, platform=platform, now=now, hashed=hashed
+                session,
+                count=wanted,
+                category=category,
+                platform=platform,
+                trend_id=trend_id,
+                now=now,
+                hashed=hashed,
             )
             author, note = await affordable_writer(session, writer, budget, now=now)
         advance = partial(progress, wanted) if progress is not None else None
@@ -138,6 +149,7 @@ async def _keep(
     await predict_concepts(
         session, concepts, platforms=order.platforms, now=order.now, hashed=order.hashed
     )
+    await assign_arms(session, concepts, platforms=order.platforms, telling=order.telling)
     return concepts
 
 
@@ -173,19 +185,27 @@ async def find_concept(session: AsyncSession, concept_id: UUID) -> Concept:
     return concept
 
 
-def video_of(concept: Concept, *, published_at: datetime, followers: int | None) -> Video:
-    """Return a concept as the learner sees it."""
+def video_of(
+    concept: Concept,
+    *,
+    published_at: datetime,
+    followers: int | None,
+    variant: ConceptVariant | None = None,
+) -> Video:
+    """Return a concept as the learner sees it, in the words of a variant where one was told."""
+    told = concept if variant is None else variant
     return Video(
         tenant=str(concept.tenant_id),
         category=concept.category,
         published_at=published_at,
-        title=concept.title,
+        title=told.title,
         tags=tuple(concept.hashtags),
         duration_s=concept.duration_s,
         followers=followers,
         sound=concept.sound,
-        hook_type=concept.hook_type,
-        hook=concept.hook,
+        # Of a variant from elsewhere only the title is known.
+        hook_type=told.hook_type or concept.hook_type,
+        hook=told.hook or concept.hook,
     )
 
 

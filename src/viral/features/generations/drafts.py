@@ -74,7 +74,8 @@ class Brief:
     `insights` are sentences of what the tenant's own results have confirmed, `wishes` the same as
     predicates; `voice` is how the tenant speaks, in its own words. `said` are its latest concepts,
     none of whose phrases is to be used again. `hook_shares` say how often each type of hook is to
-    be proposed, by what is published of them; empty is equally often.
+    be proposed, by what is published of them; empty is equally often. With `hook_types` only these
+    are wanted, in turn.
     """
 
     trends: tuple[TrendBrief, ...]
@@ -89,6 +90,7 @@ class Brief:
     said: tuple[Said, ...] = ()
     hook_shares: Mapping[str, float] = field(default_factory=dict)
     wishes: tuple[Wish, ...] = ()
+    hook_types: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

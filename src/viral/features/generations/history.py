@@ -6,33 +6,36 @@ import csv
 import io
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy import (
-    BindParameter,
-    Boolean,
-    DateTime,
-    Integer,
     Text,
-    Uuid,
+    all_,
     bindparam,
-    column,
+    cast,
+    exists,
     func,
     select,
+    tuple_,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import selectinload
 
 from viral.errors import BadInput
 from viral.features.generations.concepts import find_concept
-from viral.schema.content import Concept
+from viral.features.generations.timing import LATEST
+from viral.schema.content import Concept, ConceptVariant, Prediction
+from viral.schema.results import PerformanceFeedback
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Sequence
+    from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
     from datetime import datetime
     from uuid import UUID
 
+    from sqlalchemy import ColumnElement
     from sqlalchemy.ext.asyncio import AsyncSession
+
+    from viral.schema.vocabulary import Platform
 
 # As many as the function gives at once.
 MOST_A_PAGE = 200
@@ -44,11 +47,16 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 @dataclass(frozen=True, slots=True)
 class ConceptFilter:
-    """Which concepts: all words in title, hook, caption or script; of a category; favourites."""
+    """Which concepts: all words in title, hook, caption or script; of a category; favourites.
+
+    With a prediction for a platform; with results, or without any yet.
+    """
 
     search: str = ""
     category: str | None = None
     only_favorites: bool = False
+    platform: Platform | None = None
+    has_result: bool | None = None
 
 
 async def search_concepts(
@@ -59,23 +67,67 @@ async def search_concepts(
     before: tuple[datetime, UUID] | None = None,
 ) -> list[Concept]:
     """List a page of generated concepts, newest first; `before` is where the last page ended."""
-    before_at, before_id = before or (None, None)
-    values: tuple[BindParameter[Any], ...] = (
-        bindparam("patterns", _patterns(wanted.search), ARRAY(Text)),
-        bindparam("category", wanted.category, Text),
-        bindparam("favorites", wanted.only_favorites, Boolean),
-        bindparam("before_at", before_at, DateTime(timezone=True)),
-        bindparam("before_id", before_id, Uuid),
-        bindparam("most", min(limit, MOST_A_PAGE), Integer),
-    )
-    found = func.viral.search_concepts(*values).table_valued(column("id", Uuid), name="found")
     query = (
         select(Concept)
-        .join(found, found.c.id == Concept.id)
+        .where(Concept.origin == "generated", *_conditions(wanted))
         .options(selectinload(Concept.predictions))
         .order_by(Concept.created_at.desc(), Concept.id.desc())
+        .limit(min(limit, MOST_A_PAGE))
     )
+    if before is not None:
+        query = query.where(tuple_(Concept.created_at, Concept.id) < before)
     return list(await session.scalars(query))
+
+
+def _conditions(wanted: ConceptFilter) -> Iterator[ColumnElement[bool]]:
+    if wanted.category is not None:
+        yield Concept.category == wanted.category
+    if wanted.only_favorites:
+        yield Concept.is_favorite.is_(True)
+    if wanted.platform is not None:
+        yield exists().where(
+            Prediction.concept_id == Concept.id, Prediction.platform == wanted.platform
+        )
+    if wanted.has_result is not None:
+        measured = exists().where(PerformanceFeedback.concept_id == Concept.id)
+        yield measured if wanted.has_result else ~measured
+    if patterns := _patterns(wanted.search):
+        words = func.concat_ws(
+            "\n", Concept.title, Concept.hook, Concept.caption, cast(Concept.script, Text)
+        )
+        yield words.ilike(all_(bindparam("patterns", patterns, ARRAY(Text))))
+
+
+async def posts_between(
+    session: AsyncSession, begin: datetime, end: datetime, *, limit: int
+) -> list[Concept]:
+    """List generated concepts whose moment to post is in a span, the first one first."""
+    return list(
+        await session.scalars(
+            select(Concept)
+            .where(
+                Concept.origin == "generated",
+                # Nothing is planned for more than a week ahead: the key finds the rows.
+                Concept.created_at >= begin - LATEST,
+                Concept.post_at >= begin,
+                Concept.post_at < end,
+            )
+            .options(selectinload(Concept.predictions))
+            .order_by(Concept.post_at, Concept.id)
+            .limit(limit)
+        )
+    )
+
+
+async def variants_of(session: AsyncSession, concept_id: UUID) -> list[ConceptVariant]:
+    """List a concept's other titles, hooks and captions, by their label."""
+    return list(
+        await session.scalars(
+            select(ConceptVariant)
+            .where(ConceptVariant.concept_id == concept_id)
+            .order_by(ConceptVariant.label)
+        )
+    )
 
 
 async def keep_concept(session: AsyncSession, concept_id: UUID, *, is_favorite: bool) -> Concept:

@@ -73,6 +73,18 @@ async def hook_shares(
     }
 
 
+async def promising_types(
+    session: AsyncSession,
+    platforms: Sequence[Platform],
+    *,
+    now: datetime,
+    hashed: Callable[[str], str],
+) -> list[str]:
+    """Order the types of hooks by what is published of them, the best first."""
+    shares = await hook_shares(session, platforms, now=now, hashed=hashed)
+    return sorted(HOOK_TYPES, key=lambda each: -round(shares[each], 6))
+
+
 async def posting_hours(
     session: AsyncSession,
     platforms: Sequence[Platform],

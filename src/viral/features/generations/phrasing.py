@@ -31,6 +31,8 @@ class Said:
         return self.title, self.hook, self.caption
 
 
+# Whoever writes for many concepts remembers the same lines each time.
+@lru_cache(maxsize=8192)
 def runs_of(line: str, topic: str) -> frozenset[Run]:
     """List every run of five words, or a shorter line as it is.
 

@@ -80,13 +80,23 @@ async def take_quota(session: AsyncSession, *, count: int, user_id: UUID | None)
     reservation = Reservation(uuid7(), count)
     taken = func.viral.take_quota(reservation.id, count, user_id)
     if await session.scalar(select(taken)) is None:
-        tenant = (await session.scalars(select(Tenant))).one()
-        left = max(0, tenant.monthly_quota - tenant.used_quota)
-        raise QuotaExceeded(
-            f"{count} concepts asked for, {left} of {tenant.monthly_quota} left this month.",
-            hint=f"Ask for fewer, or wait until {tenant.quota_reset_at:%d %B %Y}.",
-        )
+        raise _exceeded((await session.scalars(select(Tenant))).one(), count)
     return reservation
+
+
+def check_quota(tenant: Tenant, *, count: int, now: datetime) -> None:
+    """Refuse with QuotaExceeded what could not be taken now; whoever takes it asks again."""
+    quota = quota_of(tenant, now=now)
+    if quota.allowed - quota.used < count:
+        raise _exceeded(tenant, count)
+
+
+def _exceeded(tenant: Tenant, count: int) -> QuotaExceeded:
+    left = max(0, tenant.monthly_quota - tenant.used_quota)
+    return QuotaExceeded(
+        f"{count} concepts asked for, {left} of {tenant.monthly_quota} left this month.",
+        hint=f"Ask for fewer, or wait until {tenant.quota_reset_at:%d %B %Y}.",
+    )
 
 
 async def refund_quota(session: AsyncSession, reservation: Reservation, *, count: int) -> bool:

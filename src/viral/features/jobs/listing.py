@@ -121,16 +121,34 @@ async def list_jobs_of(
     *,
     status: str | None = None,
     job_type: str | None = None,
+    before: UUID | None = None,
     limit: int,
 ) -> list[JobLine]:
-    """List jobs of the session's tenant, which has this slug, newest first."""
+    """List jobs of the session's tenant, which has this slug, newest first, up to `before`."""
     wanted = select(Job).options(load_only(*_ROUTING)).order_by(Job.id.desc()).limit(limit)
     wanted = wanted.where(Job.tenant_id == tenant_of(session))
     if status is not None:
         wanted = wanted.where(Job.status == status)
     if job_type is not None:
         wanted = wanted.where(Job.job_type == job_type)
+    if before is not None:
+        wanted = wanted.where(Job.id < before)
     return [_line(job, slug) for job in await session.scalars(wanted)]
+
+
+async def count_jobs_of(session: AsyncSession, *, newest: int) -> dict[tuple[str, str], int]:
+    """Count the session's tenant's newest jobs by type and status."""
+    kept = (
+        select(Job.job_type, Job.status)
+        .where(Job.tenant_id == tenant_of(session))
+        .order_by(Job.id.desc())
+        .limit(newest)
+        .subquery()
+    )
+    counted = select(kept.c.job_type, kept.c.status, func.count()).group_by(
+        kept.c.job_type, kept.c.status
+    )
+    return {(row[0], row[1]): row[2] for row in await session.execute(counted)}
 
 
 async def find_jobs(session: AsyncSession, job_ids: Sequence[UUID]) -> list[JobLine]:

@@ -11,7 +11,7 @@ from sqlalchemy import ARRAY, Interval, Text, Uuid, func, literal, select
 from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.exc import DBAPIError
 
-from viral.database.engine import tenant_of, wake_after_commit
+from viral.database.engine import announce_after_commit, tenant_of, wake_after_commit
 from viral.database.faults import sqlstate_of
 from viral.errors import BadInput, NotFound
 from viral.features.jobs.types import REFLEXION, JobType
@@ -111,6 +111,7 @@ async def enqueue_many(
     )
     await session.execute(select(func.viral.enqueue_jobs(context, *asked)))
     wake_after_commit(session, CHANNEL)
+    announce_after_commit(session, "jobs")
     return ids
 
 
@@ -138,6 +139,7 @@ async def enqueue_now(
         wish.batch_id,
     )
     database.wake(CHANNEL)
+    database.announce(tenant_id, "jobs")
     return ids
 
 
@@ -191,6 +193,7 @@ async def cancel_jobs(session: AsyncSession, job_ids: Sequence[UUID]) -> list[UU
 
     One that runs is interrupted by its worker within seconds, and its result is refused.
     """
+    announce_after_commit(session, "jobs")
     return list(await session.scalars(select(func.viral.cancel_jobs(list(job_ids)))))
 
 
@@ -198,6 +201,7 @@ async def retry_jobs(session: AsyncSession, job_ids: Sequence[UUID]) -> list[UUI
     """Put the tenant's failed and canceled jobs back into the queue; return those that were."""
     again = list(await session.scalars(select(func.viral.retry_jobs(list(job_ids)))))
     wake_after_commit(session, CHANNEL)
+    announce_after_commit(session, "jobs")
     return again
 
 

@@ -53,11 +53,15 @@ REFLEXION = JobType("reflexion", time_limit_s=3600.0)
 
 
 class ConceptsOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How many concepts a person wants, and of what; the same seed and history give the same."""
+    """How many concepts a person wants, and of what; the same seed and history give the same.
+
+    With a trend they are all about it.
+    """
 
     count: int
     category: str | None = None
     platform: Platform | None = None
+    trend_id: UUID | None = None
     seed: int | None = None
     user_id: UUID | None = None
 

@@ -73,12 +73,16 @@ async def guard_adjustments(
 
 
 async def newest_publication(session: AsyncSession, platform: str) -> ScoringAdjustment | None:
-    """Find an adjustment of the newest that the guard published; insights have their own watch."""
+    """Find an adjustment of the newest that the guard published.
+
+    Insights have their own watch; what a person overrode needs none.
+    """
     return await session.scalar(
         select(ScoringAdjustment)
         .where(
             ScoringAdjustment.platform == platform,
             ScoringAdjustment.insight_id.is_(None),
+            ScoringAdjustment.adjustment_type.in_(OWN_FAMILIES),
             ScoringAdjustment.after_no > 0,
         )
         .order_by(

@@ -7,9 +7,8 @@ time, up to a number a run, a number a day and the tenant's cost a day.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, time
-from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select, update
@@ -21,12 +20,12 @@ from viral.features.reflexion.results import unjudged_places, unjudged_predicted
 from viral.features.scoring.predictions import reasons_of
 from viral.learner.video import effect_keys
 from viral.schema.base import uuid7
-from viral.schema.content import Generation
 from viral.schema.learning import SelfCritique
 from viral.schema.results import PerformanceFeedback
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from decimal import Decimal
     from uuid import UUID
 
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -64,11 +63,12 @@ class Findings:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a critic made of a miss."""
+    """What a critic made of a miss; capped, the offline one for want of the day's money."""
 
     missed: Missed
     critique: Critique
     critic: str
+    is_capped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,16 +123,6 @@ async def find_misses(session: AsyncSession, *, now: datetime) -> Findings:
     return found
 
 
-async def spent_today(session: AsyncSession, *, now: datetime) -> Decimal:
-    """Add up what models have cost the tenant since midnight, UTC, in USD."""
-    midnight = _midnight(now)
-    total = Decimal(0)
-    for table in (SelfCritique, Generation):
-        cost = select(func.sum(table.cost)).where(table.created_at >= midnight)
-        total += await session.scalar(cost) or 0
-    return total
-
-
 async def ask_critic(
     misses: Sequence[Missed], critic: Critic, offline: Critic, *, purse: Purse
 ) -> list[Answer]:
@@ -180,34 +170,22 @@ async def store_critiques(
 
 
 async def _ask(missed: Missed, critic: Critic, offline: Critic, *, purse: Purse) -> Answer:
-    note = ""
-    if critic is not offline and purse.is_empty:
-        note = f"The day's budget for critiques ({purse.most} USD) is used up."
-    elif critic is not offline:
+    if critic is offline:
+        return Answer(missed, await offline.critique(missed.miss), offline.name)
+    if is_capped := purse.is_empty:
+        note = f"The day's {purse.most} USD for {critic.name} are spent"
+    else:
         try:
             critique = await critic.critique(missed.miss)
         except ViralError as error:
-            note = f"{critic.name} could not answer ({error.code})."
+            note = f"{critic.name} could not answer ({error.code})"
         else:
             purse.spent += critique.usage.cost
             return Answer(missed, critique, critique.critic or critic.name)
-    critique = await offline.critique(missed.miss)
-    if note:
-        issue = f"{note} The offline critic wrote this."
-        critique = _with_issue(critique, issue)
-    return Answer(missed, critique, offline.name)
-
-
-def _with_issue(critique: Critique, issue: str) -> Critique:
-    return Critique(
-        text=critique.text,
-        reasons=critique.reasons,
-        issues=(*critique.issues, issue),
-        plan=critique.plan,
-        confidence=critique.confidence,
-        hypotheses=critique.hypotheses,
-        usage=critique.usage,
+    critique = replace(
+        await offline.critique(missed.miss), note=f"{note}; the offline critic wrote this."
     )
+    return Answer(missed, critique, offline.name, is_capped)
 
 
 async def _count_today(session: AsyncSession, *, now: datetime) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -39,7 +41,7 @@ from viral.schema.results import PerformanceFeedback
 from viral.schema.vocabulary import GOALS, Goal
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
     from datetime import datetime
     from uuid import UUID
 
@@ -49,6 +51,9 @@ if TYPE_CHECKING:
     from viral.learner.terms import Means
 
 _NOTED = ("applied_no", "engagement_score", "reach_score")
+# Objects between two looks for garbage while learning: about two batches' worth.
+ALLOCATIONS = 1_000_000
+USUAL = gc.get_threshold()
 # Written when a result is first learnt: what was served then cannot be found out later.
 _FIRST_NOTED = ("challenger_error", "champion_error", "former_error", "residual")
 
@@ -96,15 +101,16 @@ async def apply_results(
         applied.is_replay = await last_place(session, platform) > 0
     outcomes = await current_outcomes(session, platform)
     hypotheses = await all_hypotheses(session, platform)
-    async for results in _batches(session, platform, outcomes.version):
-        await _apply_batch(
-            session, platform, results, outcomes=outcomes, hypotheses=hypotheses, hashed=hashed
-        )
-        applied.results += len(results)
-        applied.tenants |= {result.feedback.tenant_id for result in results}
-        session.expunge_all()
-        if progress is not None:
-            progress(applied.results)
+    with rare_collections():
+        async for results in _batches(session, platform, outcomes.version):
+            await _apply_batch(
+                session, platform, results, outcomes=outcomes, hypotheses=hypotheses, hashed=hashed
+            )
+            applied.results += len(results)
+            applied.tenants |= {result.feedback.tenant_id for result in results}
+            session.expunge_all()
+            if progress is not None:
+                progress(applied.results)
     return applied
 
 
@@ -157,6 +163,20 @@ async def forget_state(session: AsyncSession, platform: str) -> None:
         await session.execute(
             update(table).where(table.platform == platform).values(samples=0, day=0)
         )
+
+
+@contextmanager
+def rare_collections() -> Iterator[None]:
+    """Look for cycles of garbage rarely: batches make few, and looking took a quarter of the time.
+
+    Not never: whatever else runs in this process meanwhile may make them.
+    """
+    gc.set_threshold(ALLOCATIONS, *USUAL[1:])
+    try:
+        yield
+    finally:
+        # Not as it was found: of two that overlap, the second finds what the first has set.
+        gc.set_threshold(*USUAL)
 
 
 async def _batches(

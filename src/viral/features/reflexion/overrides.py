@@ -50,7 +50,10 @@ async def override_shared(
     async with system.session_without_tenant() as session:
         shared = await session.get(SharedEffect, place)
         if shared is None:
-            raise NotFound(f"There is no shared effect {platform} {goal} {family} {key[:60]}.")
+            raise NotFound(
+                f"There is no shared effect {platform} {goal} {family} {key[:60]}.",
+                hint="`viral reflexion why CONCEPT` names those of a concept.",
+            )
         await _make_row(session, tenant_id, place)
         after_no = await last_place(session, platform)
     points = start_of((family, key)) if shared.former is None else shared.former

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from viral.features.reflexion.learning import forget_state, hold_learning, learn
+from viral.features.reflexion.learning import forget_state, hold_learning, learn, rare_collections
 from viral.features.reflexion.results import Result, applied_results, load_results
 from viral.features.scoring.effects import (
     SCORE,
@@ -77,7 +77,8 @@ async def replay_platform(
     Results that were erased cannot be learnt again: their shares in shared effects are then gone.
     """
     await hold_learning(session, platform)
-    rebuilt = await rebuild(session, platform, hashed=hashed, progress=progress)
+    with rare_collections():
+        rebuilt = await rebuild(session, platform, hashed=hashed, progress=progress)
     rows = dict(_rebuilt_rows(rebuilt))
     stored = await _stored_rows(session, platform)
     differences = [

@@ -35,12 +35,14 @@ if TYPE_CHECKING:
 # Points that one bar of the calibration spans.
 BIN = 20
 FEWEST_TO_COMPARE = 10
+# The newest predicted results that the report is made of: more would tell nothing else.
+MOST_COMPARED = 5_000
 MOST_INSIGHTS = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Mean absolute errors without and with learning over all predicted results, in points.
+    """Mean absolute errors without and with learning over predicted results, in points.
 
     `gain` is their difference, `low` and `high` its 80 % interval.
     """
@@ -86,7 +88,10 @@ class OwnGuard:
 
 @dataclass(frozen=True, slots=True)
 class TestedInsight:
-    """A hypothesis with its evidence: firings, contrast in points, z, gain at each firing."""
+    """A hypothesis with its evidence: firings, contrast in points, z, gain at each firing.
+
+    `sign` is +1 where its critic guessed that such videos do better, -1 for worse.
+    """
 
     id: UUID
     platform: str
@@ -94,6 +99,7 @@ class TestedInsight:
     status: str
     critic: str
     confidence: str
+    sign: int
     firings: int
     effect: float
     low: float
@@ -142,7 +148,7 @@ class ReflexionReport:
 async def reflexion_report(session: AsyncSession) -> ReflexionReport:
     """Gather the report of the session's tenant."""
     learned, waiting = await count_results(session)
-    results = await scored_results(session)
+    results = await scored_results(session, most=MOST_COMPARED)
     return ReflexionReport(
         learned=learned,
         waiting=waiting,
@@ -273,6 +279,7 @@ def _tested(row: ReflexionInsight) -> TestedInsight:
         status=row.status,
         critic=row.critic or "",
         confidence=row.confidence or "",
+        sign=row.sign or 0,
         firings=row.evidence_count,
         effect=row.effect_size,
         low=row.low,

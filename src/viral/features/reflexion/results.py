@@ -11,9 +11,10 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import aliased, defer, load_only
 
 from viral.database.bulk import as_arrays, unnested
+from viral.features.experiments.told import was_told
 from viral.features.generations.concepts import video_of
 from viral.features.reflexion.served import was_served
-from viral.schema.content import Concept, Prediction
+from viral.schema.content import Concept, ConceptVariant, Prediction
 from viral.schema.results import PerformanceFeedback
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from viral.learner.video import Video
 
-ResultQuery = Select[PerformanceFeedback, Concept, Prediction]
+ResultQuery = Select[PerformanceFeedback, Concept, Prediction, ConceptVariant]
 
 # As `PerformanceFeedback.is_mature` has it.
 MATURES_AFTER = timedelta(days=2)
@@ -92,7 +93,7 @@ async def unjudged_predicted(session: AsyncSession) -> list[tuple[Result, Concep
         .order_by(PerformanceFeedback.applied_no)
         .execution_options(populate_existing=True)
     )
-    return [(_result(feedback, concept, served), concept) for feedback, concept, served in rows]
+    return [(_result(*row), row[1]) for row in rows]
 
 
 async def count_waiting(session: AsyncSession, platform: str) -> int:
@@ -178,14 +179,24 @@ def _first_readings(platform: str) -> Select[UUID, UUID, datetime]:
     )
 
 
-def _result(feedback: PerformanceFeedback, concept: Concept, served: Prediction | None) -> Result:
-    video = video_of(concept, published_at=feedback.published_at, followers=feedback.followers)
+def _result(
+    feedback: PerformanceFeedback,
+    concept: Concept,
+    served: Prediction | None,
+    variant: ConceptVariant | None,
+) -> Result:
+    video = video_of(
+        concept,
+        published_at=feedback.published_at,
+        followers=feedback.followers,
+        variant=variant,
+    )
     return Result(feedback, video, served)
 
 
 def _with_concept() -> ResultQuery:
     return (
-        select(PerformanceFeedback, Concept, Prediction)
+        select(PerformanceFeedback, Concept, Prediction, ConceptVariant)
         .join(
             Concept,
             and_(
@@ -194,4 +205,5 @@ def _with_concept() -> ResultQuery:
             ),
         )
         .outerjoin(Prediction, was_served())
+        .outerjoin(ConceptVariant, was_told())
     )

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
+from viral.features.generations.costs import spent_today
 from viral.features.reflexion.adjustments import guard_adjustments
 from viral.features.reflexion.critiques import (
     Purse,
     ask_critic,
     find_misses,
-    spent_today,
     store_critiques,
 )
 from viral.features.reflexion.guard import FIRST_OWN
@@ -20,9 +20,9 @@ from viral.features.reflexion.hypotheses import close_ended, note_firings, note_
 from viral.features.reflexion.learning import apply_results, hold_learning
 from viral.features.reflexion.patterns import note_patterns
 from viral.features.reflexion.results import last_place
+from viral.features.reflexion.shared_guard import guard_shared, pooled_lead
 from viral.features.reflexion.shared_trials import shared_trials
 from viral.features.reflexion.trials import open_insights, try_hypotheses
-from viral.features.reflexion.versions import guard_shared, pooled_lead
 from viral.schema.results import PerformanceFeedback
 from viral.schema.vocabulary import PLATFORMS
 
@@ -43,12 +43,16 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class RunReport:
-    """What one turn did; `versions` are platforms where shared effects were published."""
+    """What one turn did; `versions` are platforms where shared effects were published.
+
+    `capped` of the critiques are the offline critic's because a tenant's day's cost was reached.
+    """
 
     results: int = 0
     by_platform: dict[str, int] = field(default_factory=dict)
     tenants: int = 0
     critiques: int = 0
+    capped: int = 0
     insights: int = 0
     adjustments: int = 0
     confirmed: int = 0
@@ -96,21 +100,7 @@ async def run_reflexion(
     was not judged is found again.
     """
     report = RunReport()
-    for platform in PLATFORMS:
-        async with system.session_without_tenant() as session:
-            applied = await apply_results(
-                session,
-                platform,
-                now=now,
-                hashed=hashed,
-                progress=_steps(progress, f"Learning from {platform}"),
-            )
-            if applied.results:
-                decision = await guard_shared(session, platform, now=now)
-                report.versions += [platform] if decision.published else []
-                report.rolled_back += [platform] if decision.undone else []
-        report.by_platform[platform] = applied.results
-        report.results += applied.results
+    await _learn_all(system, report, now=now, hashed=hashed, progress=progress)
     tenants = await _tenants_with_unjudged(system)
     findings = await _findings(system) if tenants else {}
     for number, tenant_id in enumerate(tenants, start=1):
@@ -126,6 +116,7 @@ async def run_reflexion(
             await hold_learning(lock, *PLATFORMS)
             judged = await store_critiques(session, found, answers, now=now)
             report.critiques += len(judged)
+            report.capped += sum(each.answer.is_capped for each in judged)
             for name, places in found.places.items():
                 turn = Turn(name, *places, place=await last_place(lock, name), now=now)
                 await _conclude(session, turn, judged, findings[name], report)
@@ -134,6 +125,32 @@ async def run_reflexion(
             progress("Drawing conclusions", number, len(tenants))
     report.tenants = len(tenants)
     return report
+
+
+async def _learn_all(
+    system: Database,
+    report: RunReport,
+    *,
+    now: datetime,
+    hashed: Callable[[str], str],
+    progress: Callable[[str, int, int | None], None] | None,
+) -> None:
+    """Learn what waits and guard what is shared, a transaction each platform."""
+    for platform in PLATFORMS:
+        async with system.session_without_tenant() as session:
+            applied = await apply_results(
+                session,
+                platform,
+                now=now,
+                hashed=hashed,
+                progress=_steps(progress, f"Learning from {platform}"),
+            )
+            if applied.results:
+                decision = await guard_shared(session, platform, now=now)
+                report.versions += [platform] if decision.published else []
+                report.rolled_back += [platform] if decision.undone else []
+        report.by_platform[platform] = applied.results
+        report.results += applied.results
 
 
 async def _conclude(

@@ -52,11 +52,13 @@ class Accuracy:
     inside: float
 
 
-async def scored_results(session: AsyncSession) -> list[ScoredResult]:
-    """List the tenant's predicted results in the order they were learnt.
+async def scored_results(session: AsyncSession, *, most: int | None = None) -> list[ScoredResult]:
+    """List the tenant's predicted results by publication: all, or the newest.
 
-    Without learning every score would be the start of the scale: that is the comparison.
+    Without learning every score would be the start of the scale: that is the comparison. What is
+    listed is numbered from 1.
     """
+    order = PerformanceFeedback.published_at, PerformanceFeedback.id
     rows = await session.execute(
         select(
             PerformanceFeedback.platform,
@@ -68,7 +70,8 @@ async def scored_results(session: AsyncSession) -> list[ScoredResult]:
         )
         .join(Prediction, was_served())
         .where(PerformanceFeedback.applied_no.is_not(None))
-        .order_by(PerformanceFeedback.published_at, PerformanceFeedback.id)
+        .order_by(*(each.desc() for each in order))
+        .limit(most)
     )
     return [
         ScoredResult(
@@ -82,7 +85,7 @@ async def scored_results(session: AsyncSession) -> list[ScoredResult]:
             error_without_learning=abs(START_SCORE - outcome),
         )
         for number, (platform, observed_on, predicted, low, high, outcome) in enumerate(
-            rows, start=1
+            reversed(rows.all()), start=1
         )
     ]
 

@@ -1,8 +1,8 @@
-"""Versions of what all tenants share: published when proven, taken back whole."""
+"""Versions of what all tenants share: served whole, taken back whole."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from math import sqrt
 from typing import TYPE_CHECKING
 
@@ -11,20 +11,15 @@ from sqlalchemy import BigInteger, func, select, update
 
 from viral.database.bulk import as_arrays, unnested
 from viral.errors import NotFound
-from viral.features.reflexion.guard import (
-    FIRST_SHARED,
-    Pooled,
-    Watch,
-    is_lost,
-    is_sure,
-    watch_challenger,
-    watch_version,
-)
 from viral.features.reflexion.results import last_place
 from viral.features.scoring.effects import is_effect
 from viral.learner.effects import Effect
+<<<<<<< HEAD
 from viral.learner.families import NEWCOMER, TRUST
 from viral.learner.guard import LEAST_RESULTS, Guard
+=======
+from viral.learner.families import NEWCOMER
+>>>>>>> 9bd61bbaf60bf09375b25099c5dc8d01e19a3d59
 from viral.learner.newcomer import newcomer_level
 from viral.schema.learning import ModelVersion, SharedEffect
 from viral.schema.vocabulary import GOALS
@@ -34,6 +29,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sqlalchemy.ext.asyncio import AsyncSession
+
+    from viral.features.reflexion.guard import Watch
+    from viral.learner.guard import Guard
 
 PUBLISH_POINTS = 0.5
 PUBLISH_DEVIATIONS = 0.5
@@ -62,75 +60,6 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     after_no: int = 0
     lead: dict[str, float] | None = None
     ended: End | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What the guard made of a platform: effects published, or the version taken back."""
-
-    published: int = 0
-    undone: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SharedStanding:
-    """Where what is shared stands: results that a publication still needs, and both leads."""
-
-    platform: str
-    version: int
-    least: int
-    needed: int
-    challenger: Watch
-    published: Watch | None
-
-
-async def guard_shared(session: AsyncSession, platform: str, *, now: datetime) -> Decision:
-    """Publish what is proven, or take back what is not, as the system role under the lock."""
-    standing = await shared_standing(session, platform)
-    if standing.published is not None and is_lost(standing.published.guard):
-        watch = standing.published
-        await _undo_to_parent(
-            session,
-            await _current(session, platform),
-            now=now,
-            reason=f"guard: {watch.guard.results} results missed by {watch.error:.1f} points with"
-            f" it, {watch.other_error:.1f} without",
-            watch=watch,
-        )
-        return Decision(undone=standing.version)
-    guard = standing.challenger.guard
-    if not is_sure(guard, least=standing.least):
-        return Decision()
-    return Decision(published=await publish_shared(session, platform, now=now, lead=guard))
-
-
-async def shared_standing(session: AsyncSession, platform: str) -> SharedStanding:
-    """Fold the guards of a platform over the results since anything last changed."""
-    current = await _current(session, platform)
-    challenger = await watch_challenger(session, platform, after=await _since(session, platform))
-    least = LEAST_RESULTS + 1 if await _newest_version(session, platform) else FIRST_SHARED
-    published = None
-    if current is not None:
-        document = _document(current)
-        earned = None if document.lead is None else _guard(document.lead)
-        published = await watch_version(session, platform, after=document.after_no, earned=earned)
-    return SharedStanding(
-        platform=platform,
-        version=0 if current is None else current.version,
-        least=least,
-        needed=max(0, least - challenger.guard.results),
-        challenger=challenger,
-        published=published,
-    )
-
-
-async def pooled_lead(session: AsyncSession, platform: str, *, least: int) -> Pooled:
-    """Say whether learnt effects predict better than published ones, over all tenants.
-
-    Publishing what is shared takes no proof away from what tenants may publish of their own.
-    """
-    watch = await watch_challenger(session, platform, after=0)
-    return Pooled(watch, is_sure(watch.guard, least=least))
 
 
 async def publish_shared(
@@ -180,8 +109,8 @@ async def serve_version(
     lead: Guard | None = None,
 ) -> int:
     """Serve new values (goal, family, key, old, new) as a version; its number."""
-    current = await _current(session, platform)
-    version = await _newest_version(session, platform) + 1
+    current = await current_version(session, platform)
+    version = await newest_version(session, platform) + 1
     document = Document(
         changes=list(changes),
         parent=0 if current is None else current.version,
@@ -214,10 +143,10 @@ async def undo_version(
     """
     undone: list[int] = []
     while version not in undone:
-        current = await _current(session, platform)
+        current = await current_version(session, platform)
         if current is None or current.version < version:
             raise _not_served(platform, version)
-        await _undo_to_parent(session, current, now=now, reason=reason)
+        await undo_to_parent(session, current, now=now, reason=reason)
         undone.append(current.version)
     return undone
 
@@ -227,16 +156,16 @@ def is_news(live: float, published: float, variance: float) -> bool:
     return abs(live - published) > max(PUBLISH_POINTS, PUBLISH_DEVIATIONS * sqrt(variance))
 
 
-async def _undo_to_parent(
+async def undo_to_parent(
     session: AsyncSession,
-    current: ModelVersion | None,
+    current: ModelVersion,
     *,
     now: datetime,
     reason: str,
     watch: Watch | None = None,
 ) -> None:
-    assert current is not None
-    platform, document = current.platform, _document(current)
+    """Serve what was served before the current version, as the system role, under the lock."""
+    platform, document = current.platform, document_of(current)
     parent = current.version - 1 if document.parent is None else document.parent
     await _serve(session, platform, {each[:3]: (each[3], None) for each in document.changes})
     ended = End(
@@ -285,7 +214,8 @@ async def _point_to(session: AsyncSession, platform: str, version: int | None) -
     await session.execute(versions.where(ModelVersion.version == version).values(is_current=True))
 
 
-async def _current(session: AsyncSession, platform: str) -> ModelVersion | None:
+async def current_version(session: AsyncSession, platform: str) -> ModelVersion | None:
+    """Find the version that is served."""
     return await session.scalar(
         select(ModelVersion)
         .where(
@@ -297,7 +227,8 @@ async def _current(session: AsyncSession, platform: str) -> ModelVersion | None:
     )
 
 
-async def _newest_version(session: AsyncSession, platform: str) -> int:
+async def newest_version(session: AsyncSession, platform: str) -> int:
+    """Give the number of the newest version, served or not; 0 where there is none."""
     version = await session.scalar(
         select(func.max(ModelVersion.version)).where(
             ModelVersion.kind == "effects", ModelVersion.platform == platform
@@ -306,7 +237,7 @@ async def _newest_version(session: AsyncSession, platform: str) -> int:
     return version or 0
 
 
-async def _since(session: AsyncSession, platform: str) -> int:
+async def served_since(session: AsyncSession, platform: str) -> int:
     """Give the place after which what is served has stayed the same."""
     begun, ended = (
         func.jsonb_extract_path_text(ModelVersion.document, *path).cast(BigInteger)
@@ -320,12 +251,9 @@ async def _since(session: AsyncSession, platform: str) -> int:
     return place or 0
 
 
-def _document(row: ModelVersion) -> Document:
+def document_of(row: ModelVersion) -> Document:
+    """Read what a version changed."""
     return msgspec.convert(row.document, Document)
-
-
-def _guard(stored: dict[str, float]) -> Guard:
-    return Guard(stored["mean"], stored["variance"], int(stored["results"]))
 
 
 def _not_served(platform: str, version: int) -> NotFound:

@@ -98,12 +98,21 @@ class _Evidence:
 
 
 async def why_concept(
-    session: AsyncSession, concept_id: UUID, *, hashed: Callable[[str], str]
+    session: AsyncSession,
+    concept_id: UUID,
+    *,
+    hashed: Callable[[str], str],
+    platform: str | None = None,
 ) -> tuple[Concept, list[Why]]:
-    """Trace every reason of a concept's predictions back to rows, one entry a platform."""
+    """Trace the reasons of a concept's predictions back to rows, of all platforms or of one."""
     concept = await find_concept(session, concept_id)
-    ours = [each for each in concept.predictions if each.model_version > FORMER_MODEL]
+    ours = [each for each in explained(concept) if platform in {None, each.platform}]
     return concept, [await _why(session, concept, each, hashed=hashed) for each in ours]
+
+
+def explained(concept: Concept) -> list[Prediction]:
+    """Return the predictions whose reasons are known: those of another product have none."""
+    return [each for each in concept.predictions if each.model_version > FORMER_MODEL]
 
 
 async def _why(

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ARRAY, Text, and_, exists, func, or_, select
+from sqlalchemy import ARRAY, Text, and_, exists, func, or_, select, text
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.orm import aliased
 
 from viral.database.bulk import as_arrays, bulk_insert
+from viral.errors import NotFound
 from viral.features.trends.history import note_observations, refresh_velocities, take_turn
 from viral.features.trends.scores import agreed_score
 from viral.features.trends.topics import topic_key
@@ -19,6 +20,7 @@ from viral.schema.content import Trend
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
+    from uuid import UUID
 
     from sqlalchemy import ColumnElement, Select
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -45,6 +47,16 @@ _COLUMNS = (
     "is_sample",
     "observed_at",
 )
+# A scan that skips, which PostgreSQL before 18 has not: there are many trends of a source.
+_SOURCE_NAMES = text("""
+WITH RECURSIVE named (source) AS (
+  (SELECT source FROM trends ORDER BY source LIMIT 1)
+  UNION ALL
+  SELECT (SELECT t.source FROM trends AS t WHERE t.source > named.source ORDER BY t.source LIMIT 1)
+  FROM named WHERE named.source IS NOT NULL
+)
+SELECT source FROM named WHERE source IS NOT NULL
+""")
 _KEPT = ("id", "source", "external_id", "is_sample")
 
 
@@ -136,16 +148,28 @@ async def current_trends(
         found = await list_topics(session, limit=_CANDIDATES)
     # They come by day; agreement changes the order within one.
     found.sort(key=lambda each: (day_of(each.trend), each.score), reverse=True)
-    return tuple(
-        TrendBrief(
-            each.trend.topic,
-            each.trend.category,
-            ", ".join(each.sources[:MOST_NAMED]),
-            each.score,
-            tuple(each.trend.keywords),
-        )
-        for each in found[:MOST_BRIEFS]
+    return tuple(brief_of(each) for each in found[:MOST_BRIEFS])
+
+
+def brief_of(topic: Topic) -> TrendBrief:
+    """Describe a topic to a writer."""
+    return TrendBrief(
+        topic.trend.topic,
+        topic.trend.category,
+        ", ".join(topic.sources[:MOST_NAMED]),
+        topic.score,
+        tuple(topic.trend.keywords),
     )
+
+
+async def find_trend(session: AsyncSession, trend_id: UUID) -> Topic:
+    """Find the topic of a trend, with all sources that agree on it."""
+    wanted = select(Trend, _sources_of(Trend)).where(Trend.id == trend_id)
+    row = (await session.execute(wanted)).one_or_none()
+    if row is None:
+        raise NotFound(f"There is no trend {trend_id}.")
+    trend, sources = row
+    return Topic(trend, tuple(sources or (trend.source,)))
 
 
 async def list_topics(
@@ -174,6 +198,11 @@ async def list_topics(
             break
         after = position_of(Topic(rows[-1][0], ()))
     return found[:limit]
+
+
+async def source_names(session: AsyncSession) -> list[str]:
+    """List the names of all who named a trend; each is found by one step through the key."""
+    return list(await session.scalars(_SOURCE_NAMES))
 
 
 def position_of(topic: Topic) -> Position:

@@ -110,6 +110,14 @@ async def list_keys(session: AsyncSession) -> Sequence[ApiKey]:
     ).all()
 
 
+async def key_names(session: AsyncSession) -> dict[UUID, str]:
+    """Name all keys of the tenant by their ids, revoked ones too: their use is still told."""
+    rows = await session.execute(
+        select(ApiKey.id, ApiKey.name).where(ApiKey.tenant_id == tenant_of(session))
+    )
+    return {row[0]: row[1] for row in rows}
+
+
 async def revoke_key(session: AsyncSession, credential: bytes, key_id: UUID) -> None:
     """Revoke a key: one's own, or as an admin."""
     if not await session.scalar(select(func.viral.revoke_api_key(credential, key_id))):

@@ -227,7 +227,7 @@ async def get_insights(runtime: Wired, identity: Person, limit: Limit = 50) -> l
 
 async def _status(session: AsyncSession) -> ReflexionStatus:
     learned, waiting = await status.count_results(session)
-    accuracy = status.accuracy_of(await status.scored_results(session))
+    accuracy = status.accuracy_of(await status.scored_results(session, most=status.WINDOW))
     return ReflexionStatus(
         learned=learned,
         waiting=waiting,

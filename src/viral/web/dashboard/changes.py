@@ -1,4 +1,4 @@
-"""What learning changed, noticed and criticised, on the home page; and undoing a change."""
+"""What learning changed, noticed and criticised, as rows of pages; and undoing changes."""
 
 from __future__ import annotations
 
@@ -10,16 +10,28 @@ from litestar import post
 from litestar.params import FromPath, URLEncodedBody
 from litestar.response import Redirect
 
-from viral.features.reflexion.undo import undo_adjustment
+from viral.features.reflexion.learning import hold_learning
+from viral.features.reflexion.undo import BY_HAND, undo_adjustment, undo_insight, undo_run
+from viral.features.reflexion.versions import undo_version
 from viral.features.scoring.labels import label_of
 from viral.schema.learning import ReflexionInsight, ScoringAdjustment, SelfCritique
-from viral.schema.vocabulary import Confidence, Direction
+from viral.schema.vocabulary import Confidence, Direction, platform_of
 from viral.web.dashboard.flashes import send_back
-from viral.web.dashboard.rendering import platform_name, points
+from viral.web.dashboard.rendering import count, platform_name, points, when
 from viral.web.dashboard.views import AdjustmentRow, CritiqueRow, Flash, InsightRow
 from viral.web.dependencies import Person, Transaction, Wired
+from viral.web.door import operators_only
 from viral.web.forms import Form
 from viral.web.requests import WebRequest
+
+PAGE = "/reflexion"
+_FROM_NOW = "Concepts that you generate from now on are scored with it."
+
+
+class VersionForm(Form, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The version of what all tenants share that is to go, with those that build on it."""
+
+    version: int
 
 
 class Gap(msgspec.Struct, frozen=True):
@@ -34,7 +46,9 @@ class Gap(msgspec.Struct, frozen=True):
     direction: Direction
 
 
-@post("/reflexion/adjustments/{adjustment_id:uuid}/undo", include_in_schema=False)
+@post(
+    "/reflexion/adjustments/{adjustment_id:uuid}/undo", opt={"page": PAGE}, include_in_schema=False
+)
 async def undo(
     request: WebRequest,
     runtime: Wired,
@@ -47,8 +61,74 @@ async def undo(
     undone = await undo_adjustment(
         session, adjustment_id, user_id=identity.user_id, now=runtime.clock()
     )
-    said = f"{_what(undone)}, counts {points(undone.old_value)} points again"
-    return send_back(request, Flash("success", f"{said} on {platform_name(undone.platform)}."))
+    said = f"{what_of(undone)}, counts {points(undone.old_value)} points again"
+    return send_back(
+        request, Flash("success", f"{said} on {platform_name(undone.platform)}. {_FROM_NOW}")
+    )
+
+
+@post(
+    "/reflexion/adjustments/{adjustment_id:uuid}/undo-run",
+    opt={"page": PAGE},
+    include_in_schema=False,
+)
+async def undo_whole_run(
+    request: WebRequest,
+    runtime: Wired,
+    identity: Person,
+    session: Transaction,
+    adjustment_id: FromPath[UUID],
+    data: URLEncodedBody[Form],  # noqa: ARG001 - its shape is checked
+) -> Redirect:
+    """Undo all adjustments that were published together with one."""
+    now = runtime.clock()
+    undone = await undo_run(session, adjustment_id, user_id=identity.user_id, now=now)
+    moment = when(undone[0].applied_at, now)
+    was = "is" if len(undone) == 1 else "are"
+    said = f"{count(len(undone), 'change')} of {moment} {was} undone; what counted before counts"
+    return send_back(request, Flash("success", f"{said} again. {_FROM_NOW}"))
+
+
+@post("/reflexion/insights/{insight_id:uuid}/undo", opt={"page": PAGE}, include_in_schema=False)
+async def undo_tested_insight(
+    request: WebRequest,
+    runtime: Wired,
+    identity: Person,
+    session: Transaction,
+    insight_id: FromPath[UUID],
+    data: URLEncodedBody[Form],  # noqa: ARG001 - its shape is checked
+) -> Redirect:
+    """End a tested insight and roll back what it changed."""
+    undone = await undo_insight(session, insight_id, user_id=identity.user_id, now=runtime.clock())
+    said = "The insight is not tested any more."
+    if undone:
+        counted = count(len(undone), "adjustment")
+        said = f"The insight is retired and {counted} rolled back. {_FROM_NOW}"
+    return send_back(request, Flash("success", said))
+
+
+@post(
+    "/reflexion/versions/{platform:str}/undo",
+    guards=[operators_only],
+    opt={"page": PAGE},
+    include_in_schema=False,
+)
+async def undo_shared_version(
+    request: WebRequest,
+    runtime: Wired,
+    platform: FromPath[str],
+    data: URLEncodedBody[VersionForm],
+) -> Redirect:
+    """Serve all tenants what was served before a version of the shared effects."""
+    known = platform_of(platform)
+    async with runtime.system.session_without_tenant() as session:
+        await hold_learning(session, known)
+        undone = await undo_version(
+            session, known, data.version, now=runtime.clock(), reason=BY_HAND
+        )
+    named = " and ".join(str(each) for each in undone)
+    said = f"{platform_name(known)}: version {named} is undone for all tenants. {_FROM_NOW}"
+    return send_back(request, Flash("success", said))
 
 
 def adjustment_row(row: ScoringAdjustment) -> AdjustmentRow:
@@ -56,7 +136,7 @@ def adjustment_row(row: ScoringAdjustment) -> AdjustmentRow:
         id=str(row.id),
         made_at=row.applied_at,
         platform=row.platform,
-        what=_what(row),
+        what=what_of(row),
         old=row.old_value,
         new=row.new_value,
         evidence=row.reason,
@@ -92,5 +172,6 @@ def critique_row(row: SelfCritique) -> CritiqueRow:
     )
 
 
-def _what(row: ScoringAdjustment) -> str:
+def what_of(row: ScoringAdjustment) -> str:
+    """Say what an adjustment is about."""
     return f"{label_of(row.adjustment_type, row.category)}, {row.goal}"

@@ -11,8 +11,9 @@ from markupsafe import Markup
 
 MOST_SERIES: Final = 4
 MOST_MARKED_POINTS: Final = 20
-_ADVANCE: Final = 0.6  # widest mean advance of a digit or letter in the usual system fonts, in em
-_LINE: Final = 1.25  # line height of chart text, in em
+ADVANCE: Final = 0.6  # widest mean advance of a digit or letter in the usual system fonts, in em
+LINE: Final = 1.25  # line height of chart text, in em
+_THOUSANDS: Final = 1e3
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,9 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
-class _Plot:
+class Plot:
+    """Where numbers are drawn: the box in user units, and the ends of both scales."""
+
     left: float
     top: float
     right: float
@@ -83,12 +86,12 @@ def line_chart(
         return Markup("")
     plot, steps = _layout(drawn, size=size)
     parts = [
-        _grid(plot, steps, size=size, unit=unit),
-        _x_axis(plot, x_labels or _whole_labels(plot, size.x_ticks), size=size, title=x_title),
+        grid(plot, steps, size=size, unit=unit),
+        x_axis(plot, x_labels or _whole_labels(plot, size.x_ticks), size=size, title=x_title),
         _rules(plot, rules, size=size),
         *(_line(plot, each, number=series.index(each) + 1) for each in drawn),
         _end_labels(plot, drawn, order=series, size=size),
-        _crosshair(plot, drawn),
+        crosshair(plot, sorted({x for each in drawn for x, _ in each.points})),
     ]
     return Markup(
         '<svg class="chart chart-{}" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>'
@@ -116,11 +119,11 @@ def contribution_bars(
                 width,
                 height,
                 "up" if value >= 0 else "down",
-                _n(start),
-                _n(length),
+                place(start),
+                place(length),
                 height - 2,
-                _n(zero),
-                _n(zero),
+                place(zero),
+                place(zero),
                 height,
             )
         )
@@ -149,7 +152,7 @@ def score_ring(score: float, *, label: str) -> Markup:
         '<circle class="ring-value" cx="28" cy="28" r="24" pathLength="100"'
         ' stroke-dasharray="{} 100" transform="rotate(-90 28 28)"/>'
         '<text x="28" y="34" text-anchor="middle">{}</text></svg>'
-    ).format(label, _n(share), round(share))
+    ).format(label, place(share), round(share))
 
 
 def sparkline(values: Sequence[float], *, width: int = 96, height: int = 32) -> Markup:
@@ -164,7 +167,7 @@ def sparkline(values: Sequence[float], *, width: int = 96, height: int = 32) -> 
         '<svg class="sparkline" viewBox="0 0 {} {}" aria-hidden="true">'
         '<path class="line line-1" d="{}"/>'
         '<circle class="dot dot-1" cx="{}" cy="{}" r="2.5"/></svg>'
-    ).format(width, height, _path(spots), _n(last_x), _n(last_y))
+    ).format(width, height, _path(spots), place(last_x), place(last_y))
 
 
 def meter(share: float, *, level: str, label: str) -> Markup:
@@ -174,7 +177,7 @@ def meter(share: float, *, level: str, label: str) -> Markup:
         '<svg class="meter meter-{}" viewBox="0 0 100 6" preserveAspectRatio="none" role="img"'
         ' aria-label="{}"><rect class="meter-track" width="100" height="6"/>'
         '<rect class="meter-value" width="{}" height="6"/></svg>'
-    ).format(level, label, _n(filled))
+    ).format(level, label, place(filled))
 
 
 def nice_steps(high: float, *, most: int = 5) -> list[float]:
@@ -185,16 +188,16 @@ def nice_steps(high: float, *, most: int = 5) -> list[float]:
     return [step * i for i in range(math.ceil(high / step - 1e-9) + 1)]
 
 
-def _layout(series: Sequence[Series], *, size: Size) -> tuple[_Plot, list[float]]:
+def _layout(series: Sequence[Series], *, size: Size) -> tuple[Plot, list[float]]:
     xs = [x for each in series for x, _ in each.points]
     steps = nice_steps(max(y for each in series for _, y in each.points))
-    widest_step = max(len(_tick(step)) for step in steps)
+    widest_step = max(len(tick(step)) for step in steps)
     widest_end = max(max(len(each.name), len(_value(each.points[-1][1]))) for each in series)
-    plot = _Plot(
-        left=widest_step * size.font * _ADVANCE + 10,
-        top=size.font * _LINE * 2,
-        right=size.width - 10 - widest_end * size.font * _ADVANCE,
-        bottom=size.height - size.font * _LINE * 2 - 8,
+    plot = Plot(
+        left=widest_step * size.font * ADVANCE + 10,
+        top=size.font * LINE * 2,
+        right=size.width - 10 - widest_end * size.font * ADVANCE,
+        bottom=size.height - size.font * LINE * 2 - 8,
         x_low=min(xs),
         x_high=max(xs),
         y_high=steps[-1],
@@ -202,57 +205,59 @@ def _layout(series: Sequence[Series], *, size: Size) -> tuple[_Plot, list[float]
     return plot, steps
 
 
-def _grid(plot: _Plot, steps: Sequence[float], *, size: Size, unit: str) -> Markup:
+def grid(plot: Plot, steps: Sequence[float], *, size: Size, unit: str) -> Markup:
+    """Draw a line and a number for each step, and the unit above them."""
     rows = [
         Markup(
             '<line class="grid" x1="{}" x2="{}" y1="{}" y2="{}"/>'
             '<text x="{}" y="{}" text-anchor="end">{}</text>'
         ).format(
-            _n(plot.left),
-            _n(plot.right),
-            _n(plot.y(step)),
-            _n(plot.y(step)),
-            _n(plot.left - 6),
-            _n(plot.y(step) + size.font * 0.35),
-            _tick(step),
+            place(plot.left),
+            place(plot.right),
+            place(plot.y(step)),
+            place(plot.y(step)),
+            place(plot.left - 6),
+            place(plot.y(step) + size.font * 0.35),
+            tick(step),
         )
         for step in steps
     ]
-    title = Markup('<text x="2" y="{}">{}</text>').format(_n(size.font), unit)
+    title = Markup('<text x="2" y="{}">{}</text>').format(place(size.font), unit)
     return Markup("").join([title, *rows])
 
 
-def _x_axis(plot: _Plot, labels: Sequence[tuple[float, str]], *, size: Size, title: str) -> Markup:
-    baseline = plot.bottom + size.font * _LINE + 2
+def x_axis(plot: Plot, labels: Sequence[tuple[float, str]], *, size: Size, title: str) -> Markup:
+    """Write labels below the plot, moved inside and left out where they would meet."""
+    baseline = plot.bottom + size.font * LINE + 2
     parts = []
     taken = -math.inf
     for x, label in labels:
-        half = len(label) * size.font * _ADVANCE / 2
+        half = len(label) * size.font * ADVANCE / 2
         middle = min(max(plot.x(x), half), size.width - half)
         if middle - half < taken:
             continue
         taken = middle + half + size.font / 2
         parts.append(
             Markup('<text x="{}" y="{}" text-anchor="middle">{}</text>').format(
-                _n(middle), _n(baseline), label
+                place(middle), place(baseline), label
             )
         )
     parts.append(
         Markup('<text x="{}" y="{}" text-anchor="middle">{}</text>').format(
-            _n((plot.left + plot.right) / 2), _n(size.height - 4), title
+            place((plot.left + plot.right) / 2), place(size.height - 4), title
         )
     )
     return Markup("").join(parts)
 
 
-def _rules(plot: _Plot, rules: Sequence[Rule], *, size: Size) -> Markup:
+def _rules(plot: Plot, rules: Sequence[Rule], *, size: Size) -> Markup:
     """Draw the rules; their labels stand above them, all or none: half of them would mislead."""
     inside = sorted(
         (each for each in rules if plot.x_low <= each.x <= plot.x_high), key=lambda each: each.x
     )
     lines = [
         Markup('<line class="rule" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(
-            _n(plot.x(each.x)), _n(plot.x(each.x)), _n(plot.top - 6), _n(plot.bottom)
+            place(plot.x(each.x)), place(plot.x(each.x)), place(plot.top - 6), place(plot.bottom)
         )
         for each in inside
     ]
@@ -260,17 +265,17 @@ def _rules(plot: _Plot, rules: Sequence[Rule], *, size: Size) -> Markup:
         return Markup("").join(lines)
     labels = [
         Markup('<text class="rule-label" x="{}" y="{}" text-anchor="middle">{}</text>').format(
-            _n(plot.x(each.x)), _n(size.font), each.label
+            place(plot.x(each.x)), place(size.font), each.label
         )
         for each in inside
     ]
     return Markup("").join([*lines, *labels])
 
 
-def _labels_fit(plot: _Plot, rules: Sequence[Rule], *, size: Size) -> bool:
+def _labels_fit(plot: Plot, rules: Sequence[Rule], *, size: Size) -> bool:
     taken = plot.left + size.font * 2  # the unit stands at the left end of the same line
     for each in rules:
-        half = len(each.label) * size.font * _ADVANCE / 2
+        half = len(each.label) * size.font * ADVANCE / 2
         middle = plot.x(each.x)
         if middle - half < taken or middle + half > size.width:
             return False
@@ -278,13 +283,13 @@ def _labels_fit(plot: _Plot, rules: Sequence[Rule], *, size: Size) -> bool:
     return True
 
 
-def _line(plot: _Plot, series: Series, *, number: int) -> Markup:
+def _line(plot: Plot, series: Series, *, number: int) -> Markup:
     spots = [(plot.x(x), plot.y(y)) for x, y in series.points]
     parts = [Markup('<path class="line line-{}" d="{}"/>').format(number, _path(spots))]
     if len(spots) < MOST_MARKED_POINTS:
         parts += [
             Markup('<circle class="dot dot-{}" cx="{}" cy="{}" r="3"/>').format(
-                number, _n(x), _n(y)
+                number, place(x), place(y)
             )
             for x, y in spots
         ]
@@ -292,10 +297,10 @@ def _line(plot: _Plot, series: Series, *, number: int) -> Markup:
 
 
 def _end_labels(
-    plot: _Plot, drawn: Sequence[Series], *, order: Sequence[Series], size: Size
+    plot: Plot, drawn: Sequence[Series], *, order: Sequence[Series], size: Size
 ) -> Markup:
     """Put name and last value beside each line's end, pushed apart where lines end together."""
-    block = 2 * size.font * _LINE + 4
+    block = 2 * size.font * LINE + 4
     ends = sorted(drawn, key=lambda each: -each.points[-1][1])
     tops: list[float] = []
     for each in ends:
@@ -311,11 +316,11 @@ def _end_labels(
             '<text class="end-value" x="{}" y="{}">{}</text>'
         ).format(
             order.index(each) + 1,
-            _n(plot.right + 8),
-            _n(top + size.font),
+            place(plot.right + 8),
+            place(top + size.font),
             each.name,
-            _n(plot.right + 8),
-            _n(top + size.font * (1 + _LINE)),
+            place(plot.right + 8),
+            place(top + size.font * (1 + LINE)),
             _value(each.points[-1][1]),
         )
         for each, top in zip(ends, tops, strict=True)
@@ -323,15 +328,14 @@ def _end_labels(
     return Markup("").join(parts)
 
 
-def _crosshair(plot: _Plot, drawn: Sequence[Series]) -> Markup:
-    """Leave the x of every reading for the script that moves the crosshair."""
-    xs = sorted({x for each in drawn for x, _ in each.points})
+def crosshair(plot: Plot, xs: Sequence[float]) -> Markup:
+    """Leave the x of every reading, in their order, for the script that moves the crosshair."""
     return Markup('<line class="crosshair" x1="0" x2="0" y1="{}" y2="{}" data-xs="{}"/>').format(
-        _n(plot.top), _n(plot.bottom), " ".join(_n(plot.x(x)) for x in xs)
+        place(plot.top), place(plot.bottom), " ".join(place(plot.x(x)) for x in xs)
     )
 
 
-def _whole_labels(plot: _Plot, most: int) -> list[tuple[float, str]]:
+def _whole_labels(plot: Plot, most: int) -> list[tuple[float, str]]:
     """Label whole numbers at round steps, at most `most` of them."""
     first, last = math.ceil(plot.x_low), math.floor(plot.x_high)
     step = max(1, math.ceil(_round_step((last - first) / most)))
@@ -353,18 +357,24 @@ def _round_step(rough: float) -> float:
 def _path(spots: Sequence[tuple[float, float]]) -> str:
     if len(spots) == 1:
         x, y = spots[0]
-        return f"M{_n(x)} {_n(y)}h0"
-    return "M" + "L".join(f"{_n(x)} {_n(y)}" for x, y in spots)
+        return f"M{place(x)} {place(y)}h0"
+    return "M" + "L".join(f"{place(x)} {place(y)}" for x, y in spots)
 
 
-def _tick(value: float) -> str:
+def tick(value: float) -> str:
+    """Write a number of an axis: 12.5, 1,200, 12.5k, 3M."""
+    for unit, name in ((1e6, "M"), (1e3, "k")):
+        if abs(value) >= unit * (1 if unit > _THOUSANDS else 10):
+            return f"{tick(value / unit)}{name}"
     return f"{value:,.2f}".rstrip("0").rstrip(".")
 
 
 def _value(value: float) -> str:
-    return f"{value:,.1f}"
+    if abs(value) >= _THOUSANDS:
+        return tick(float(f"{value:.3g}"))
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.1f}"
 
 
-def _n(value: float) -> str:
+def place(value: float) -> str:
     """Write a coordinate with at most one decimal: a page of charts stays small."""
     return f"{value:.1f}".removesuffix(".0")

@@ -34,7 +34,12 @@ def send_back(request: WebRequest, flash: Flash, page: str = "") -> Redirect:
 
 
 def take_flashes(request: WebRequest) -> tuple[Flash, ...]:
-    """Read the notes that wait for this person; what was altered or meant for others is none."""
+    """Read the notes that wait for this person; what was altered or meant for others is none.
+
+    A page that looks again by itself (static/live.js) leaves them to the next one that is opened.
+    """
+    if _looks_again(request):
+        return ()
     site: Site = request.app.state.site
     sealed = request.cookies.get(site.flash_cookie)
     content = site.seals.open("flash", _owner(request), sealed) if sealed else None
@@ -44,8 +49,12 @@ def take_flashes(request: WebRequest) -> tuple[Flash, ...]:
 def forget_flashes(request: WebRequest, response: Response[str]) -> None:
     """Delete notes that a page has shown."""
     site: Site = request.app.state.site
-    if site.flash_cookie in request.cookies:
+    if site.flash_cookie in request.cookies and not _looks_again(request):
         _set(response, site, "")
+
+
+def _looks_again(request: WebRequest) -> bool:
+    return "x-live" in request.headers
 
 
 def _owner(request: WebRequest) -> str:

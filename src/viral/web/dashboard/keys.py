@@ -13,6 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from viral.features.tenants import own_tenant
+from viral.features.usage.requests import KeyUse
 from viral.features.users.api_keys import create_key, list_keys, revoke_key
 from viral.features.users.members import emails_of
 from viral.features.users.sessions import Identity
@@ -20,6 +21,7 @@ from viral.runtime import Runtime
 from viral.schema.tenants import ApiKey
 from viral.schema.vocabulary import SCOPES, Scope
 from viral.web.dashboard.flashes import send_back
+from viral.web.dashboard.metrics import SPANS, read_use
 from viral.web.dashboard.rendering import render
 from viral.web.dashboard.switcher import page_of, send_page
 from viral.web.dashboard.views import Choice, Flash, KeyRow, KeysPage, ShownOnce
@@ -30,6 +32,7 @@ from viral.web.forms import Form
 from viral.web.requests import WebRequest
 
 PAGE = "/settings/keys"
+SLOWEST_SHOWN = 5
 Days = Literal["30", "90", "365", "never"]
 _LIFETIMES: dict[Days, str] = {
     "30": "30 days",
@@ -119,9 +122,14 @@ async def _page(
     tenant = await own_tenant(session)
     page = await page_of(request, identity, session, tenant, now=now)
     keys = await list_keys(session)
+    use = await read_use(runtime, identity.tenant_id, SPANS["7d"], now=now)
     emails = await emails_of(session, {each.user_id for each in keys})
     shown = KeysPage(
-        keys=tuple(_row(each, emails[each.user_id], identity, now=now) for each in keys),
+        keys=tuple(
+            _row(each, emails[each.user_id], identity, use.keys.get(each.id), now=now)
+            for each in keys
+        ),
+        slowest=use.endpoints[:SLOWEST_SHOWN],
         scopes=tuple(
             Choice(each, _SCOPES[each]) for each in SCOPES if each != "admin" or identity.is_admin
         ),
@@ -132,7 +140,9 @@ async def _page(
     return send_page(request, html, status=200 if key is None else 201)
 
 
-def _row(key: ApiKey, owner: str, identity: Identity, *, now: datetime) -> KeyRow:
+def _row(
+    key: ApiKey, owner: str, identity: Identity, use: KeyUse | None, *, now: datetime
+) -> KeyRow:
     return KeyRow(
         id=str(key.id),
         name=key.name,
@@ -141,6 +151,7 @@ def _row(key: ApiKey, owner: str, identity: Identity, *, now: datetime) -> KeyRo
         owner=owner,
         made_at=key.created_at,
         last_used_at=key.last_used_at,
+        calls=use.calls if use else (),
         expires_at=key.expires_at,
         is_expired=key.expires_at is not None and key.expires_at <= now,
         may_revoke=identity.is_admin or key.user_id == identity.user_id,

@@ -1,9 +1,7 @@
-"""Learning on the home page: the curve and its data, and the forms that feed it."""
+"""Learning: its curve and the data of it, and the forms that feed it."""
 
 from __future__ import annotations
 
-import csv
-import io
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -16,6 +14,7 @@ from litestar.response import Redirect
 from viral.features.jobs.queue import ask_for_reflexion
 from viral.features.performance.imports import ImportReport
 from viral.features.reflexion.status import FEWEST_RESULTS, WINDOW, ScoredResult, scored_results
+from viral.web.dashboard.figures import csv_answer
 from viral.web.dashboard.flashes import send_back
 from viral.web.dashboard.rendering import count
 from viral.web.dashboard.views import CurvePoint, CurveRule, Flash, LearningCurve
@@ -35,7 +34,12 @@ class ImportForm(Form, frozen=True, forbid_unknown_fields=True, kw_only=True):
     file: UploadFile
 
 
-@post("/performance/imports", include_in_schema=False, request_max_body_size=LARGEST_BYTES)
+@post(
+    "/performance/imports",
+    opt={"page": "/performance"},
+    include_in_schema=False,
+    request_max_body_size=LARGEST_BYTES,
+)
 async def import_file(
     request: WebRequest,
     runtime: Wired,
@@ -45,10 +49,10 @@ async def import_file(
     """Take in a file of results; rows that cannot be used are named."""
     found = await read_upload(data.file, now=runtime.clock())
     report = await take_in(session, found, data_source="file")
-    return send_back(request, _import_note(report))
+    return send_back(request, import_note(report))
 
 
-@post("/reflexion/runs", include_in_schema=False)
+@post("/reflexion/runs", opt={"page": "/reflexion"}, include_in_schema=False)
 async def learn(
     request: WebRequest,
     session: Transaction,
@@ -65,35 +69,31 @@ async def learn(
 async def learning_csv(runtime: Wired, identity: Person) -> Response[str]:
     """Send the data of the curve, unrounded and complete."""
     results = await runtime.reading.read(identity.tenant_id, scored_results)
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(
+    return csv_answer(
+        "learning",
         (
             "result",
             "platform",
             "measured_on",
             "predicted",
             "actual",
+            "is_inside",
             "error_with_learning",
             "error_without_learning",
-        )
-    )
-    writer.writerows(
+        ),
         (
-            each.number,
-            each.platform,
-            each.measured_at.date(),
-            each.predicted,
-            each.actual,
-            each.error,
-            each.error_without_learning,
-        )
-        for each in results
-    )
-    return Response(
-        text.getvalue(),
-        media_type="text/csv",
-        headers={"Content-Disposition": 'attachment; filename="learning.csv"'},
+            (
+                each.number,
+                each.platform,
+                each.measured_at.date(),
+                each.predicted,
+                each.actual,
+                each.is_inside,
+                each.error,
+                each.error_without_learning,
+            )
+            for each in results
+        ),
     )
 
 
@@ -144,7 +144,8 @@ def _rules(
             yield CurveRule(place, count(changed, "change"))
 
 
-def _import_note(report: ImportReport) -> Flash:
+def import_note(report: ImportReport) -> Flash:
+    """Say what became of rows."""
     said = f"{count(report.stored, 'result')} stored"
     if report.known:
         said += f", {report.known:,} known before"

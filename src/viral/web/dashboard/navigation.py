@@ -26,6 +26,24 @@ class Group:
     entries: tuple[Entry, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Tab:
+    """A page below Settings, with its heading as label."""
+
+    label: str
+    path: str
+    is_for_admins: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What keys do: pressed together, or one after the other where they are `in_turn`."""
+
+    keys: tuple[str, ...]
+    does: str
+    in_turn: bool = False
+
+
 NAVIGATION: Final = (
     Group(
         "Create",
@@ -50,6 +68,44 @@ NAVIGATION: Final = (
             Entry("metrics", "Metrics", "/metrics", "metrics", key="m"),
             Entry("keys", "API keys", "/settings/keys", "api-keys", key="k"),
             Entry("settings", "Settings", "/settings/people", "settings", key="s"),
+        ),
+    ),
+)
+TABS: Final = (
+    Tab("People", "/settings/people"),
+    Tab("Account", "/settings/account"),
+    Tab("Activity", "/settings/activity", is_for_admins=True),
+)
+# What static/keys.js does; every page shows this one list.
+KEYS: Final = (
+    (
+        "Everywhere",
+        (
+            Key(("Ctrl", "K"), "Find pages, concepts and actions"),
+            Key(("/",), "Search in this page"),
+            Key(("G",), "Generate concepts"),
+            Key(("T",), "Switch between light and dark"),
+            Key(("?",), "Show this list"),
+            Key(("Esc",), "Close what lies on top"),
+        ),
+    ),
+    (
+        "In lists",
+        (
+            Key(("J",), "Next row or card"),
+            Key(("K",), "The one before"),
+            Key(("Enter",), "Open it"),
+            Key(("F",), "Make it a favourite"),
+        ),
+    ),
+    ("On a chart", (Key(("←", "→"), "Read it, point by point", in_turn=True),)),
+    (
+        "Go to",
+        tuple(
+            Key(("H", entry.key.upper()), entry.label, in_turn=True)
+            for group in NAVIGATION
+            for entry in group.entries
+            if entry.key
         ),
     ),
 )

@@ -13,7 +13,7 @@ from markupsafe import Markup, escape
 
 from viral.schema.vocabulary import PLATFORM_NAMES
 from viral.web.dashboard import charts
-from viral.web.dashboard.navigation import NAVIGATION
+from viral.web.dashboard.navigation import KEYS, NAVIGATION, TABS
 from viral.web.dashboard.views import Contribution, Failure, LearningCurve
 
 TEMPLATES_FOLDER: Final = Path(__file__).parent / "templates"
@@ -48,11 +48,13 @@ def environment() -> jinja2.Environment:
     made.tests["failed"] = _has_failed
     offered: dict[str, object] = {
         "asset": asset,
+        "key_list": KEYS,
         "learning_charts": learning_charts,
         "meter": charts.meter,
         "navigation": NAVIGATION,
         "score_ring": charts.score_ring,
         "sparkline": charts.sparkline,
+        "tabs": TABS,
         "why_rows": why_rows,
     }
     # pyrefly takes the type of `globals` from Jinja's own few defaults.
@@ -135,17 +137,14 @@ def commands(value: str) -> Markup:
 
 def why_rows(
     starting_point: float, why: tuple[Contribution, ...], score: float
-) -> tuple[list[tuple[str, str | None, Markup, float]], float]:
-    """Give label, adjustment, bar and points of each contribution, and the rounded start.
+) -> tuple[list[tuple[str, Markup, float]], float]:
+    """Give label, bar and points of each contribution, and the rounded start.
 
     Rounded start and rounded points add up to the rounded score exactly.
     """
     start, *rounded = charts.balanced([starting_point, *(each.points for each in why)], total=score)
     bars = charts.contribution_bars(rounded)
-    rows = [
-        (each.label, each.adjustment_id, bar, value)
-        for each, bar, value in zip(why, bars, rounded, strict=True)
-    ]
+    rows = [(each.label, bar, value) for each, bar, value in zip(why, bars, rounded, strict=True)]
     return rows, start
 
 

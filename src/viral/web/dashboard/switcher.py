@@ -18,6 +18,7 @@ from viral.features.users.sessions import (
     list_own_tenants,
     switch_tenant,
 )
+from viral.runtime import Runtime
 from viral.schema.tenants import Tenant
 from viral.web.dashboard.flashes import forget_flashes, take_flashes
 from viral.web.dashboard.views import Page, TenantOption
@@ -57,7 +58,12 @@ async def page_of(
     *,
     now: datetime,
 ) -> Page:
-    """Read what the frame shows; the notes that wait are taken with it."""
+    """Read what the frame shows; the notes that wait are taken with it.
+
+    Whatever is read after it is at least as new as the page's position in the news.
+    """
+    runtime: Runtime = request.app.state.runtime
+    position = request.app.state.hub.position(identity.tenant_id)
     # Who comes from Clerk changes tenants and signs out there.
     is_ours = request.auth is not None
     tenants = await list_own_tenants(session, identity.credential) if is_ours else []
@@ -70,10 +76,13 @@ async def page_of(
         ),
         person=identity.email,
         is_admin=identity.is_admin,
+        is_operator=identity.is_operator,
         is_demo=tenant.is_demo,
+        is_offline=runtime.critic is runtime.offline_critic,
         can_sign_out=is_ours,
-        branch=request.app.state.runtime.branch,
+        branch=runtime.branch,
         flashes=take_flashes(request),
+        position=position,
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from viral.features.usage.requests import EndpointUse
 from viral.schema.vocabulary import Confidence, Direction, Role
 
 QUOTA_WARNING = 0.8
@@ -43,11 +44,16 @@ class Page:
     tenants: tuple[TenantOption, ...] = ()
     person: str | None = None
     is_admin: bool = False
+    is_operator: bool = False
     is_demo: bool = False
+    # Nothing is asked of Claude.
+    is_offline: bool = False
     can_sign_out: bool = False
     branch: str | None = None
     flashes: tuple[Flash, ...] = ()
     banners: tuple[str, ...] = ()
+    # Where it stands in the news of its tenant (web/live.py); None where nothing is told.
+    position: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +124,10 @@ class PlatformScore:
 
 @dataclass(frozen=True, slots=True)
 class Contribution:
-    """One signed share of a score, in points; learned ones name their adjustment."""
+    """One signed share of a score, in points."""
 
     label: str
     points: float
-    adjustment_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +156,7 @@ class ConceptCard:
     hashtags: tuple[str, ...]
     post_at: datetime
     result: Result | None = None
+    is_favorite: bool = False
 
     @property
     def why(self) -> tuple[Contribution, ...]:
@@ -245,35 +251,6 @@ class CritiqueRow:
 
 
 @dataclass(frozen=True, slots=True)
-class HomePage:
-    """The whole loop on one page."""
-
-    quota: Quota
-    concepts_this_month: int
-    results_learned: int
-    results_pending: int
-    accuracy: Accuracy | None
-    categories: tuple[Choice, ...]
-    platforms: tuple[Choice, ...]
-    concepts: tuple[ConceptCard, ...] | Failure = ()
-    learning: LearningCurve | Failure = LearningCurve(window=20, results_needed=5)
-    adjustments: tuple[AdjustmentRow, ...] | Failure = ()
-    insights: tuple[InsightRow, ...] | Failure = ()
-    critiques: tuple[CritiqueRow, ...] | Failure = ()
-    results_columns: tuple[str, ...] = ()
-
-    @property
-    def shown_adjustments(self) -> frozenset[str]:
-        if isinstance(self.adjustments, Failure):
-            return frozenset()
-        return frozenset(each.id for each in self.adjustments)
-
-    @property
-    def is_unused(self) -> bool:
-        return not self.concepts and not self.results_learned and not self.results_pending
-
-
-@dataclass(frozen=True, slots=True)
 class SignInPage:
     """The door: closed, open with a one-time token, or a spent link.
 
@@ -361,7 +338,7 @@ class PeoplePage:
 
 @dataclass(frozen=True, slots=True)
 class KeyRow:
-    """An API key, as far as it may be shown."""
+    """An API key, as far as it may be shown; `calls` are those of each of the last days."""
 
     id: str
     name: str
@@ -370,6 +347,7 @@ class KeyRow:
     owner: str
     made_at: datetime
     last_used_at: datetime | None
+    calls: tuple[int, ...]
     expires_at: datetime | None
     is_expired: bool
     may_revoke: bool
@@ -380,6 +358,7 @@ class KeysPage:
     """The tenant's API keys."""
 
     keys: tuple[KeyRow, ...]
+    slowest: tuple[EndpointUse, ...]
     scopes: tuple[Choice, ...]
     lifetimes: tuple[Choice, ...]
     key: ShownOnce | None = None

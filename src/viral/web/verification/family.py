@@ -32,6 +32,8 @@ _OWN_SESSION = (
 async def api_family(settings: Settings) -> AsyncIterator[Family]:
     """Run the application in this process, on no port, for the length of the block."""
     application = create_application(_without_vendors(settings))
+    # How fast attacks are answered says nothing about people, and is no measurement.
+    del application.state["traffic"]
     with kept_logs() as logs:
         async with _running(application):
             yield family_of(Stage(application, logs))

@@ -16,44 +16,28 @@
     }
   }
 
-  function focusGenerate() {
-    const field = document.querySelector("[data-generate] input:not([type=hidden])");
-    if (!field) return;
-    field.focus();
-    field.select();
-  }
-
-  const keys = document.getElementById("keys");
-  const showKeys = () => keys.open || keys.showModal();
-
-  const shortcuts = { t: switchTheme, g: focusGenerate, "?": showKeys };
-  document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.altKey || event.metaKey || event.isComposing || keys.open) return;
-    if (event.target.closest("input, select, textarea, [contenteditable]")) return;
-    const act = shortcuts[event.key.toLowerCase()];
-    if (!act) return;
-    event.preventDefault();
-    act();
+  // One listener for the page: what live.js puts in later needs none of its own.
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest("button");
+    if (!button) return;
+    if ("themeSwitch" in button.dataset) switchTheme();
+    if ("keys" in button.dataset) {
+      button.closest("[popover]")?.hidePopover();
+      document.getElementById("keys").showModal();
+    }
+    if ("close" in button.dataset) button.closest("dialog").close();
+    if (!("copy" in button.dataset)) return;
+    try {
+      await navigator.clipboard.writeText(button.dataset.copy);
+      button.textContent = "Copied";
+    } catch {
+      // Browsers give the clipboard to secure addresses alone: the person copies what is selected.
+      document.getElementById(button.dataset.copyField)?.select();
+    }
   });
 
-  all("[data-theme-switch]").forEach((button) => button.addEventListener("click", switchTheme));
-  all("[data-keys]").forEach((button) => button.addEventListener("click", showKeys));
-  all("[data-close]").forEach((button) => {
-    button.addEventListener("click", () => button.closest("dialog").close());
-  });
-  all("[data-copy]").forEach((button) => {
-    button.addEventListener("click", async () => {
-      try {
-        await navigator.clipboard.writeText(button.dataset.copy);
-        button.textContent = "Copied";
-      } catch {
-        // Browsers give the clipboard to secure addresses alone: the person copies what is selected.
-        document.getElementById(button.dataset.copyField)?.select();
-      }
-    });
-  });
-
-  all("[data-flash]").forEach((flash) => {
+  const SHOWN_MS = 6000;
+  function makeToast(flash) {
     const button = document.createElement("button");
     button.type = "button";
     button.className = "flash-close";
@@ -61,7 +45,18 @@
     button.setAttribute("aria-label", "Close this message");
     button.addEventListener("click", () => flash.remove());
     flash.append(button);
-  });
+    if (flash.getAttribute("role") === "alert") return;
+    // It stays while somebody reads it, by pointer or by focus.
+    let timer = 0;
+    const wait = () => (timer = setTimeout(() => flash.remove(), SHOWN_MS));
+    const stay = () => clearTimeout(timer);
+    flash.addEventListener("pointerenter", stay);
+    flash.addEventListener("pointerleave", wait);
+    flash.addEventListener("focusin", stay);
+    flash.addEventListener("focusout", wait);
+    wait();
+  }
+  all("[data-flash]").forEach(makeToast);
 
   // A submitted form stays busy, at the same width, and is not sent twice.
   document.addEventListener("submit", (event) => {
@@ -93,6 +88,9 @@
 
   // The crosshair: readings stand in the rows of the chart's own table.
   function readChart(figure) {
+    // live.js compares with what the server sends next.
+    figure.asSent = figure.cloneNode(true);
+    figure.dataset.chart = "read";
     const plot = figure.querySelector("[data-plot]");
     const line = figure.querySelector("[data-reading]");
     const readings = all("[data-said]", figure).map((row) => row.dataset.said);
@@ -135,5 +133,7 @@
       show(target[event.key]);
     });
   }
-  all("[data-chart]").forEach(readChart);
+  const readCharts = () => all("[data-chart='']").forEach(readChart);
+  readCharts();
+  document.addEventListener("live:shown", readCharts);
 })();

@@ -1,0 +1,1 @@
+"""Experiments: ways to open a video, compared across posts until one is better beyond luck."""

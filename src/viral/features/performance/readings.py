@@ -1,0 +1,45 @@
+"""What was counted of posts, newest reading first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import distinct_on
+
+from viral.schema.results import PerformanceFeedback
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from uuid import UUID
+
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+
+async def latest_readings(session: AsyncSession, concept_id: UUID) -> list[PerformanceFeedback]:
+    """Return the newest reading of each post of a concept, by platform."""
+    post = PerformanceFeedback.platform, PerformanceFeedback.external_id
+    return list(
+        await session.scalars(
+            select(PerformanceFeedback)
+            .ext(distinct_on(*post))
+            .where(PerformanceFeedback.concept_id == concept_id)
+            .order_by(*post, PerformanceFeedback.observed_on.desc())
+        )
+    )
+
+
+async def views_since(session: AsyncSession, since: datetime) -> tuple[int, int]:
+    """Add up the views of posts that were read since a moment, and count the posts.
+
+    Views are counted from a post's first day: of several readings the highest stands for it.
+    """
+    posts = (
+        select(func.max(PerformanceFeedback.views).label("views"))
+        .where(PerformanceFeedback.reported_at >= since)
+        .group_by(PerformanceFeedback.platform, PerformanceFeedback.external_id)
+        .subquery()
+    )
+    total = func.coalesce(func.sum(posts.c.views), 0)
+    views, count = (await session.execute(select(total, func.count()).select_from(posts))).one()
+    return int(views), count
