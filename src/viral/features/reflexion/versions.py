@@ -14,12 +14,7 @@ from viral.errors import NotFound
 from viral.features.reflexion.results import last_place
 from viral.features.scoring.effects import is_effect
 from viral.learner.effects import Effect
-<<<<<<< HEAD
 from viral.learner.families import NEWCOMER, TRUST
-from viral.learner.guard import LEAST_RESULTS, Guard
-=======
-from viral.learner.families import NEWCOMER
->>>>>>> 9bd61bbaf60bf09375b25099c5dc8d01e19a3d59
 from viral.learner.newcomer import newcomer_level
 from viral.schema.learning import ModelVersion, SharedEffect
 from viral.schema.vocabulary import GOALS
