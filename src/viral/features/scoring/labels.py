@@ -18,6 +18,7 @@ _PLAIN = {
     "global": "Starting point",
     "tenant": "Your level so far",
     "newcomer": "Level of new studios",
+    "trust": "How much words count",
     "rest": "Everything smaller",
 }
 
