@@ -22,7 +22,9 @@ from viral.features.experiments.trials import (
     start_experiment,
 )
 from viral.features.experiments.verdicts import Outlook, settle_experiment, stop_experiment
+from viral.features.generations.brief import topic_of
 from viral.features.generations.drafts import HOOK_TYPES
+from viral.features.generations.phrasing import Phrases, Said
 from viral.features.generations.variants import select_variant, variants_of
 from viral.schema.content import Concept, ConceptVariant, Experiment
 from viral.schema.vocabulary import Platform
@@ -120,6 +122,28 @@ async def test_each_new_concept_is_told_as_every_arm_and_one_is_drawn(
         assert [("A", "story"), ("B", "question")] == [(e.label, e.hook_type) for e in arms]
         own = [each.title for each in arms if each.hook_type == concept.hook_type]
         assert own in ([], [concept.title])
+
+
+async def test_no_arm_repeats_a_phrase_of_another_concept(
+    app: Database, studio: TestTenant
+) -> None:
+    await start(app, studio, hook_types=("story", "question", "list"))
+    concepts = await generate(app, studio.id, 24, category="food")
+
+    async with app.tenant_session(studio.id) as session:
+        variants = await variants_of(session, [each.id for each in concepts])
+
+    phrases = Phrases()
+    for concept in concepts:
+        topic = topic_of(concept.trend)
+        phrases.add(Said(topic, concept.title, concept.hook, concept.caption))
+    for concept in concepts:
+        for each in variants.get(concept.id, []):
+            if each.title != concept.title:
+                said = Said(topic_of(concept.trend), each.title, each.hook or "", each.caption)
+                assert phrases.are_fresh(said)
+                phrases.add(said)
+    assert len(variants) > 12
 
 
 async def test_the_draw_goes_on_where_the_last_request_ended(

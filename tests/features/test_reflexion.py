@@ -336,9 +336,11 @@ async def test_the_status_counts_videos_and_compares_with_not_learning(
     async with app.tenant_session(studio.id) as session:
         counts = await count_results(session)
         results = await scored_results(session)
+        newest = await scored_results(session, most=10)
 
     assert counts == (20, 1)
     assert len(results) == 20
+    assert [each.error for each in newest] == [each.error for each in results[-10:]]
     last = accuracy_of(results, window=10)
     assert last is not None
     assert last.with_learning < last.without_learning

@@ -108,7 +108,10 @@ async def test_an_order_from_a_trend_is_about_that_alone(
     [
         ("status = 'running', started_at = now(), progress = 45", "Writing candidates, 5 of 10"),
         ("status = 'running', started_at = now(), progress = 90", "Scoring 10 candidates"),
-        ("scheduled_for = now() - interval '16 s'", "No worker has taken it yet."),
+        (
+            "scheduled_for = now() - interval '16 s'",
+            "No worker has taken it yet. viral up runs one",
+        ),
         (
             "attempts = 1, error_message = 'server_unreachable: No answer.'",
             "Waiting to try again The last try failed: No answer.",

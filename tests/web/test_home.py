@@ -13,6 +13,7 @@ from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from viral.database.engine import Database
+from viral.features.reflexion.status import scored_results
 from web.conftest import Browser, browsing, live_some_weeks, sign_in
 
 CSV = "id,platform,published_at,views,likes\n"
@@ -85,6 +86,13 @@ async def test_the_loop_is_on_one_page(
     assert linked
     assert set(linked) <= set(adjustments)
     assert len(page.content) <= 60_000
+    async with app.tenant_session(alice.id) as session:
+        results = await scored_results(session)
+        last = await scored_results(session, most=3)
+    days = [each.measured_at for each in results]
+    assert days == sorted(days)
+    assert days[0] < days[-1]
+    assert [each.actual for each in last] == [each.actual for each in results[-3:]]
 
 
 async def test_work_under_way_is_shown_while_it_is(alices: Browser, admin: AsyncConnection) -> None:

@@ -352,6 +352,8 @@ def test_many_changes_of_a_kind_are_one_piece() -> None:
 
     assert news.take() == [Piece(NOBODY, "jobs", row), Piece(NOBODY, "concepts", None)]
     assert not news
+    for hostile in ("", "{}", "[[1,2,3]]", '[["x","jobs",null]]', "\x7f", "[" * 5000):
+        assert pieces_of(hostile) == []
     assert pieces_of(json.dumps([[str(NOBODY), "keys", None]])) == [Piece(NOBODY, "keys", None)]
 
 

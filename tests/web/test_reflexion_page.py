@@ -32,7 +32,7 @@ async def studio(
 async def add_changes(
     studio: Learned, count: int, *, hours: int, insight: UUID | None = None
 ) -> None:
-    """Add adjustments of one moment, each of an effect that no other one changes."""
+    """Add adjustments of one moment, long before the history, of effects that it does not know."""
     await studio.ask(
         "INSERT INTO scoring_adjustments (tenant_id, id, critique_id, platform, goal,"
         " adjustment_type, category, old_value, new_value, reason, evidence, applied_at, after_no,"
@@ -44,7 +44,7 @@ async def add_changes(
         str(hours),
         uuid7_run(count),
         insight,
-        datetime.now(UTC) + timedelta(hours=hours),
+        datetime.now(UTC) - timedelta(days=400, hours=hours),
     )
 
 

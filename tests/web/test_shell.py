@@ -98,3 +98,20 @@ async def test_components_are_shown_in_development_only(
     assert shown.status_code == 200
     assert "/design" not in paths
     assert "/palette" in paths
+
+
+async def test_a_page_is_compressed_by_a_length_that_tells_nothing(alices: Browser) -> None:
+    plain = await alices.get("/settings/people", **{"Accept-Encoding": "identity"})
+
+    small = [
+        await alices.get("/settings/people", **{"Accept-Encoding": "gzip, br"}) for _ in range(8)
+    ]
+
+    assert "content-encoding" not in plain.headers
+    assert {plain.headers["vary"], *(each.headers["vary"] for each in small)} == {"Accept-Encoding"}
+    assert {"gzip"} == {each.headers["content-encoding"] for each in small}
+    # The time of a last sign-in apart, it is the same page.
+    assert {len(plain.text)} == {len(each.text) for each in small}
+    lengths = {int(each.headers["content-length"]) for each in small}
+    assert max(lengths) < len(plain.content) / 2
+    assert len(lengths) > 1

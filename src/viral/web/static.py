@@ -9,6 +9,7 @@ from litestar import Response, get
 from litestar.params import FromPath, FromQuery
 
 from viral.errors import NotFound
+from viral.web.compression import takes_gzip
 from viral.web.dashboard.rendering import STATIC_FOLDER, asset
 from viral.web.door import OPEN
 from viral.web.requests import WebRequest
@@ -27,8 +28,7 @@ def static_file(
 ) -> Response[bytes]:
     """Send a file; `v` is the hash of the content that a page was made with.
 
-    It is compressed for whoever takes that. Pages are not: they hold form tokens beside words of
-    others, which together a compressed length would give away (BREACH).
+    It is compressed for whoever takes that.
     """
     files = _files()
     if name not in files:
@@ -36,18 +36,9 @@ def static_file(
     content, compressed, media_type = files[name]
     is_current = asset(name) == f"/static/{name}?v={v}"
     headers = {"Cache-Control": KEPT if is_current else "no-cache", "Vary": "Accept-Encoding"}
-    if _takes_gzip(request.headers.get("accept-encoding", "")):
+    if takes_gzip(request.headers.get("accept-encoding", "")):
         content, headers["Content-Encoding"] = compressed, "gzip"
     return Response(content, media_type=media_type, headers=headers)
-
-
-def _takes_gzip(accepted: str) -> bool:
-    """Read Accept-Encoding (RFC 9110, section 12.5.3); a weight of zero refuses."""
-    for each in accepted.lower().split(","):
-        coding, _, weight = each.partition(";")
-        if coding.strip() == "gzip":
-            return weight.replace(" ", "").rstrip("0") not in {"q=", "q=0."}
-    return False
 
 
 @cache

@@ -367,9 +367,8 @@ class Lane:
 
     def _announce(self, claims: Iterable[Claim]) -> None:
         """Tell the pages of those tenants whose jobs began, went on or ended."""
-        for claim in claims:
-            if claim.tenant_id is not None:
-                self._runtime.worker.announce(claim.tenant_id, "jobs", claim.id)
+        for tenant_id in {claim.tenant_id for claim in claims} - {None}:
+            self._runtime.worker.announce(tenant_id, "jobs")
 
     async def _note_refusal(self, claim: Claim) -> None:
         """Note a job that asks for what its tenant does not have."""

@@ -12,6 +12,7 @@ from viral.schema.results import PerformanceFeedback
 if TYPE_CHECKING:
     from datetime import date, datetime
 
+    from sqlalchemy import Subquery
     from sqlalchemy.ext.asyncio import AsyncSession
 
 Grouping = Literal["platform", "category"]
@@ -40,33 +41,7 @@ async def posts_by_week(
     category: str | None = None,
 ) -> list[WeekOfPosts]:
     """Count each post once, by its highest reading, in the week in which it was published."""
-    conditions = [PerformanceFeedback.published_at >= since]
-    if platform is not None:
-        conditions.append(PerformanceFeedback.platform == platform)
-    if category is not None:
-        conditions.append(PerformanceFeedback.category == category)
-    post = (
-        select(
-            PerformanceFeedback.platform,
-            func.min(PerformanceFeedback.category).label("category"),
-            cast(
-                func.date_trunc(
-                    "week", func.timezone("UTC", func.min(PerformanceFeedback.published_at))
-                ),
-                Date,
-            ).label("monday"),
-            func.max(PerformanceFeedback.views).label("views"),
-            func.max(
-                type_coerce(
-                    (PerformanceFeedback.engagement_score + PerformanceFeedback.reach_score) / 2,
-                    Float(),
-                )
-            ).label("score"),
-        )
-        .where(*conditions)
-        .group_by(PerformanceFeedback.platform, PerformanceFeedback.external_id)
-        .subquery("post")
-    )
+    post = _posts(since=since, platform=platform, category=category)
     sets = func.grouping_sets(
         tuple_(literal_column("monday"), post.c.platform),
         tuple_(literal_column("monday"), post.c.category),
@@ -94,3 +69,26 @@ async def posts_by_week(
         )
         for platform, category, monday, posts, views, score in rows
     ]
+
+
+def _posts(*, since: datetime, platform: str | None, category: str | None) -> Subquery:
+    """Put the readings of each post together."""
+    conditions = [PerformanceFeedback.published_at >= since]
+    if platform is not None:
+        conditions.append(PerformanceFeedback.platform == platform)
+    if category is not None:
+        conditions.append(PerformanceFeedback.category == category)
+    published_at = func.timezone("UTC", func.min(PerformanceFeedback.published_at))
+    score = (PerformanceFeedback.engagement_score + PerformanceFeedback.reach_score) / 2
+    return (
+        select(
+            PerformanceFeedback.platform,
+            func.min(PerformanceFeedback.category).label("category"),
+            cast(func.date_trunc("week", published_at), Date).label("monday"),
+            func.max(PerformanceFeedback.views).label("views"),
+            func.max(type_coerce(score, Float())).label("score"),
+        )
+        .where(*conditions)
+        .group_by(PerformanceFeedback.platform, PerformanceFeedback.external_id)
+        .subquery("post")
+    )

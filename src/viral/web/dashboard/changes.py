@@ -18,7 +18,7 @@ from viral.schema.learning import ReflexionInsight, ScoringAdjustment, SelfCriti
 from viral.schema.vocabulary import Confidence, Direction, platform_of
 from viral.web.dashboard.flashes import send_back
 from viral.web.dashboard.rendering import count, platform_name, points, when
-from viral.web.dashboard.views import AdjustmentRow, CritiqueRow, Flash, InsightRow
+from viral.web.dashboard.views import CritiqueRow, Flash, InsightRow
 from viral.web.dependencies import Person, Transaction, Wired
 from viral.web.door import operators_only
 from viral.web.forms import Form
@@ -129,19 +129,6 @@ async def undo_shared_version(
     named = " and ".join(str(each) for each in undone)
     said = f"{platform_name(known)}: version {named} is undone for all tenants. {_FROM_NOW}"
     return send_back(request, Flash("success", said))
-
-
-def adjustment_row(row: ScoringAdjustment) -> AdjustmentRow:
-    return AdjustmentRow(
-        id=str(row.id),
-        made_at=row.applied_at,
-        platform=row.platform,
-        what=what_of(row),
-        old=row.old_value,
-        new=row.new_value,
-        evidence=row.reason,
-        status="active" if row.reverted_at is None else "undone",
-    )
 
 
 def insight_row(row: ReflexionInsight) -> InsightRow:

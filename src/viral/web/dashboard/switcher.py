@@ -20,6 +20,7 @@ from viral.features.users.sessions import (
 )
 from viral.runtime import Runtime
 from viral.schema.tenants import Tenant
+from viral.web.compression import HEADERS, SqueezedPage, takes_gzip
 from viral.web.dashboard.flashes import forget_flashes, take_flashes
 from viral.web.dashboard.views import Page, TenantOption
 from viral.web.dependencies import Wired
@@ -88,6 +89,8 @@ async def page_of(
 
 def send_page(request: WebRequest, html: str, *, status: int = 200) -> Response[str]:
     """Answer with a page, on which notes are shown for the only time."""
-    response = Response(html, media_type=MediaType.HTML, status_code=status)
+    is_small = takes_gzip(request.headers.get("accept-encoding", ""))
+    kind, headers = (SqueezedPage, HEADERS) if is_small else (Response, {"Vary": HEADERS["Vary"]})
+    response = kind(html, media_type=MediaType.HTML, status_code=status, headers=headers)
     forget_flashes(request, response)
     return response

@@ -52,18 +52,9 @@ def _figure(weeks: Sequence[WeekOfPosts], measure: Measure, *, csv_url: str) -> 
     if not values:
         return None
     mondays = sorted({monday for monday, _ in values})
-    first = mondays[0]
     grouping = weeks[0].grouping
     series = [
-        Series(
-            _name(name, grouping),
-            tuple(
-                (_place(monday, first), _value(values[monday, name], measure) or 0.0)
-                for monday in mondays
-                if (monday, name) in values
-            ),
-        )
-        for name in names
+        Series(_name(name, grouping), _points(name, mondays, values, measure)) for name in names
     ]
     left_out = len({each.name for each in weeks}) - len(names)
     rest = f" The {MOST_SERIES} with most posts; {left_out} left out." if left_out else ""
@@ -92,6 +83,19 @@ def _figure(weeks: Sequence[WeekOfPosts], measure: Measure, *, csv_url: str) -> 
             _reading(monday, names, values, measure, grouping=grouping) for monday in mondays
         ),
         csv_url=csv_url,
+    )
+
+
+def _points(
+    name: str,
+    mondays: Sequence[date],
+    values: dict[tuple[date, str], WeekOfPosts],
+    measure: Measure,
+) -> tuple[tuple[float, float], ...]:
+    return tuple(
+        (_place(monday, mondays[0]), _value(values[monday, name], measure) or 0.0)
+        for monday in mondays
+        if (monday, name) in values
     )
 
 
