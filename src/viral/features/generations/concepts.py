@@ -215,9 +215,11 @@ def _shots(script: Sequence[object]) -> list[Shot]:
     """Read the scenes of a script that say how long they are; imported ones may not."""
     shots = []
     for scene in script:
-        match scene:
-            case {"start_s": int(start_s), "end_s": int(end_s), **rest}:
-                shots.append(Shot(end_s - start_s, bool(rest.get("on_screen_text"))))
+        if not isinstance(scene, dict):
+            continue
+        start_s, end_s = scene.get("start_s"), scene.get("end_s")
+        if isinstance(start_s, int) and isinstance(end_s, int):
+            shots.append(Shot(end_s - start_s, bool(scene.get("on_screen_text"))))
     return shots
 
 
