@@ -44,6 +44,7 @@ check: dev ## format, lint, types, layers: all that CI checks without running th
 	@$(BIN)/lint-imports
 	@$(BIN)/deptry src
 	@$(BIN)/python tools/reference.py --check
+	@$(BIN)/python tools/promises.py --check
 	@$(BIN)/viral validate
 	@$(BIN)/viral format --check
 	@$(BIN)/viral generate --check
