@@ -67,9 +67,10 @@ def _relinked(page: str) -> str:
 
 
 def _contents(section: str) -> str:
-    pages = re.findall(r"\]\((?:\.\./)?([\w-]+)\.md\)", section)
-    if not pages:
+    links = re.findall(r"^- \[(.+)\]\((?:\.\./)?([\w-]+)\.md\)", section, re.MULTILINE)
+    if not links:
         return ""
+    pages = [f"{title} <{page}>" for title, page in links]
     caption = section.splitlines()[0].removeprefix("## ")
     return "\n".join(
         ["```{toctree}", ":hidden:", f":caption: {caption}", "", *pages, "```", "", ""]

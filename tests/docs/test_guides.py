@@ -131,5 +131,5 @@ def test_a_section_of_the_index_becomes_one_of_the_site() -> None:
 
     found = tool("docs_site").with_contents(index)
 
-    contents = "```{toctree}\n:hidden:\n:caption: One\n\na\nB-C\n```\n\n"
+    contents = "```{toctree}\n:hidden:\n:caption: One\n\nA <a>\nB <B-C>\n```\n\n"
     assert index.replace("## Two", f"{contents}## Two") == found
