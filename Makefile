@@ -25,6 +25,11 @@ $(VENV)/.dev: requirements/dev.lock $(VENV)/.run
 	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --require-hashes -r requirements/dev.lock
 	@touch $@
 
+$(VENV)/.docs: requirements/docs.lock $(VENV)/.run
+	@echo "Installing the tools of the documentation ..."
+	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --require-hashes -r requirements/docs.lock
+	@touch $@
+
 setup: $(VENV)/.run ## the environment that `up` and `test` share
 
 dev: $(VENV)/.dev
@@ -44,6 +49,8 @@ check: dev ## format, lint, types, layers: all that CI checks without running th
 	@$(BIN)/lint-imports
 	@$(BIN)/deptry src
 	@$(BIN)/python tools/reference.py --check
+	@$(BIN)/python tools/api_reference.py --check
+	@$(BIN)/python tools/promises.py --check
 	@$(BIN)/viral validate
 	@$(BIN)/viral format --check
 	@$(BIN)/viral generate --check
@@ -52,9 +59,15 @@ format: dev ## put the code into its form
 	@$(BIN)/ruff check --fix-only --quiet .
 	@$(BIN)/ruff format .
 
-docs: setup ## write the generated reference and the files of viral-schema/ again
-	@$(BIN)/python tools/reference.py
+docs: setup $(VENV)/.docs ## write what is generated again, and the documentation as a site: site/index.html
 	@$(BIN)/viral generate
+	@$(BIN)/python tools/reference.py
+	@$(BIN)/python tools/api_reference.py
+	@$(BIN)/python tools/docs_site.py
+
+pictures: dev $(VENV)/.docs ## take the pictures of the documentation anew, of a demo studio of their own
+	@$(PYTHON) tools/chromium.py
+	@$(BIN)/python tools/pictures.py
 
 bench-learning: setup ## the learner beside its baselines: make bench-learning DATA=folder
 	@$(BIN)/python bench/learning.py $(DATA)
@@ -90,5 +103,6 @@ lock: $(BIN)/uv ## compile the lock files again
 	@$(BIN)/uv pip compile --quiet --no-header --generate-hashes --no-emit-index-url --universal --python-version 3.11 requirements/uv.in -o requirements/uv.lock
 	@$(BIN)/uv pip compile --quiet --no-header --generate-hashes --no-emit-index-url --universal --python-version 3.11 pyproject.toml -o requirements/run.lock
 	@$(BIN)/uv pip compile --quiet --no-header --generate-hashes --no-emit-index-url --universal --python-version 3.11 pyproject.toml --group dev -c requirements/run.lock -o requirements/dev.lock
+	@$(BIN)/uv pip compile --quiet --no-header --generate-hashes --no-emit-index-url --universal --python-version 3.11 --group docs -c requirements/dev.lock -o requirements/docs.lock
 
-.PHONY: help setup dev up test check format docs bench-learning bench-isolation bench-backup bench-branch bench-queue dist sbom lock
+.PHONY: help setup dev up test check format docs pictures bench-learning bench-isolation bench-backup bench-branch bench-queue dist sbom lock
