@@ -35,7 +35,9 @@ def address(shape: Shape, row: dict[str, object]) -> str:
 
 async def test_every_table_opens_and_so_does_its_row(alices: Visitor, ground: Ground) -> None:
     for shape in shapes():
-        page = await alices.get(f"/tables/{shape.name}")
+        # Other tests add concepts, more than a page.
+        oldest_first = "?sort=id" if shape.name == "concepts" else ""
+        page = await alices.get(f"/tables/{shape.name}{oldest_first}")
 
         assert 200 == page.status_code, shape.name
         if shape.why_unreadable:
