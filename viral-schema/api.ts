@@ -1,6 +1,13 @@
 // Written by `viral generate`; do not edit.
 // What the API takes and answers, of its OpenAPI document.
 
+export interface Accuracy {
+  results: number;
+  with_learning: number;
+  without_learning: number;
+  inside: number;
+}
+
 export interface AccuracyOut {
   results: number;
   with_learning: number;
@@ -18,6 +25,22 @@ export interface AdjustmentOut {
   evidence: string;
   applied_at: string;
   undone_at: string | null;
+  undone_because: string | null;
+  insight_id: string | null;
+}
+
+export interface Adjustments {
+  active: number;
+  undone_by_guard: number;
+  undone_by_hand: number;
+}
+
+export interface ArmState {
+  label: string;
+  posts: number;
+  mean: number;
+  low?: number | null;
+  high?: number | null;
 }
 
 export interface AuditPage {
@@ -28,6 +51,29 @@ export interface AuditPage {
 export interface BillingPage {
   page: "checkout" | "portal";
   url: string;
+}
+
+export interface Calibration {
+  low: number;
+  high: number;
+  results: number;
+  predicted: number;
+  actual: number;
+  inside: number;
+}
+
+export interface Change {
+  id: string;
+  goal: string;
+  old: number;
+  new: number;
+  evidence: string;
+  applied_at: string;
+  critique_id: string;
+  critique: string;
+  insight_id: string | null;
+  insight: string | null;
+  z: number | null;
 }
 
 export interface ConceptOut {
@@ -45,7 +91,14 @@ export interface ConceptOut {
   why_it_works: string;
   prompts: Record<string, unknown>;
   trend: Record<string, unknown> | null;
+  is_favorite: boolean;
+  is_exploration: boolean;
+  propensity: number | null;
   predictions: PredictionOut[];
+}
+
+export interface ConceptsOrdered {
+  job_id: string;
 }
 
 export interface ConceptsPage {
@@ -60,6 +113,14 @@ export interface ConceptsWanted {
   seed?: number | null;
 }
 
+export interface CriticCalibration {
+  critic: string;
+  confidence: string;
+  stated: number;
+  decided: number;
+  confirmed: number;
+}
+
 export interface EntryOut {
   id: string;
   created_at: string;
@@ -68,6 +129,33 @@ export interface EntryOut {
   subject: string;
   details: Record<string, unknown>;
   address: string | null;
+}
+
+export interface ExperimentArm {
+  label: string;
+  hook_type: string;
+}
+
+export interface ExperimentOut {
+  id: string;
+  name: string;
+  platform: string;
+  arms: ExperimentArm[];
+  alpha: number;
+  most_posts: number;
+  status: string;
+  winner: string | null;
+  created_at: string;
+  decided_at: string | null;
+}
+
+export interface ExperimentWanted {
+  name: string;
+  platform: "tiktok" | "youtube" | "instagram";
+  hook_types?: string[] | null;
+  arms?: number;
+  alpha?: number;
+  most_posts?: number;
 }
 
 export interface FetchAsked {
@@ -96,6 +184,10 @@ export interface InsightOut {
   recommendation: string;
   is_applied: boolean;
   last_seen_at: string;
+  kind: string;
+  status: string;
+  z: number | null;
+  gain: number | null;
 }
 
 export interface InvitationMade {
@@ -182,6 +274,26 @@ export interface NameWanted {
   name: string;
 }
 
+export interface OutlookOut {
+  experiment: ExperimentOut;
+  concepts: number;
+  posts: number;
+  arms: ArmState[];
+  comparisons: experiments_sequential_Comparison[];
+}
+
+export interface OwnGuard {
+  platform: string;
+  version: number;
+  learnt: number;
+  needed: number;
+  lead: number;
+  lead_z: number;
+  watched: number;
+  watched_lead: number;
+  watched_z: number;
+}
+
 export interface PersonInvited {
   email: string;
   role?: "ADMIN" | "MEMBER";
@@ -212,10 +324,34 @@ export interface ReasonOut {
   points: number;
 }
 
+export interface ReflexionReport {
+  learned: number;
+  waiting: number;
+  latest: Accuracy | null;
+  comparison: reflexion_report_Comparison | null;
+  calibration: Calibration[];
+  guards: OwnGuard[];
+  insights: TestedInsight[];
+  critics: CriticCalibration[];
+  adjustments: Adjustments;
+}
+
 export interface ReflexionStatus {
   learned: number;
   waiting: number;
   accuracy: AccuracyOut | null;
+}
+
+export interface ReplayIn {
+  platform: "tiktok" | "youtube" | "instagram";
+}
+
+export interface ReplayOut {
+  platform: string;
+  results: number;
+  missing: number;
+  rows: number;
+  differences: number;
 }
 
 export interface ResultIn {
@@ -267,6 +403,32 @@ export interface SessionsEnded {
   ended: number;
 }
 
+export interface Share {
+  family: string;
+  key: string;
+  label: string;
+  points: number;
+  videos: number;
+  tenants: number;
+  is_shared: boolean;
+  changes: Change[];
+}
+
+export interface SharedEffectIn {
+  platform: "tiktok" | "youtube" | "instagram";
+  goal: "engagement" | "reach";
+  family: string;
+  key: string;
+}
+
+export interface Similar {
+  concept_id: string;
+  title: string;
+  predicted: number;
+  actual: number;
+  published_at: string;
+}
+
 export interface TenantOut {
   id: string;
   slug: string;
@@ -274,6 +436,24 @@ export interface TenantOut {
   plan: string;
   is_demo: boolean;
   quota: QuotaOut;
+}
+
+export interface TestedInsight {
+  id: string;
+  platform: string;
+  pattern: string;
+  status: string;
+  critic: string;
+  confidence: string;
+  sign: number;
+  firings: number;
+  effect: number;
+  low: number;
+  high: number;
+  z: number | null;
+  gain: number | null;
+  is_applied: boolean;
+  discovered_at: string;
 }
 
 export interface TrendIn {
@@ -311,6 +491,55 @@ export interface TrendsStored {
   rejects: LeftOut[];
 }
 
+export interface VariantChosen {
+  label: string;
+}
+
+export interface VariantOut {
+  id: string;
+  label: string;
+  title: string;
+  hook: string | null;
+  hook_type: string | null;
+  caption: string;
+  hook_source: string;
+  is_selected: boolean;
+  experiment_id: string | null;
+}
+
+export interface VariantsWanted {
+  count?: number;
+  seed?: number | null;
+}
+
+export interface Why {
+  platform: string;
+  score: number;
+  low: number;
+  high: number;
+  model_version: number;
+  predicted_at: string;
+  shares: Share[];
+  similar: Similar[];
+}
+
+export interface experiments_sequential_Comparison {
+  better: string;
+  worse: string;
+  difference: number;
+  low: number;
+  high: number;
+}
+
+export interface reflexion_report_Comparison {
+  results: number;
+  without_learning: number;
+  with_learning: number;
+  gain: number;
+  low: number;
+  high: number;
+}
+
 /** Every operation by its method and path. */
 export interface Operations {
   /** Tell whether the database answers: 200, or 503 while it does not. */
@@ -343,9 +572,13 @@ export interface Operations {
     status: 202;
     answer: FetchAsked;
   };
-  /** List generated concepts, newest first, a page at a time. */
+  /**
+   * List generated concepts, newest first, a page at a time.
+   *
+   * `search` is for words that all stand in title, hook, caption or script.
+   */
   "GET /api/v1/concepts": {
-    query: { limit?: number; cursor?: string | null };
+    query: { limit?: number; cursor?: string | null; search?: string; category?: string | null; favorite?: boolean };
     status: 200;
     answer: ConceptsPage;
   };
@@ -355,11 +588,78 @@ export interface Operations {
     status: 201;
     answer: ConceptOut[];
   };
+  /** Have a worker write concepts; how far it is stands at /jobs. */
+  "POST /api/v1/concepts/orders": {
+    body: ConceptsWanted;
+    status: 202;
+    answer: ConceptsOrdered;
+  };
+  /** Give the newest 10,000 concepts as CSV, or as JSON, one object a line. */
+  "GET /api/v1/concepts/export": {
+    query: { format?: "csv" | "json"; search?: string; category?: string | null; favorite?: boolean };
+    status: 200;
+    answer: string;
+  };
+  /** Make a concept a favourite. */
+  "PUT /api/v1/concepts/{concept_id}/favorite": {
+    path: { concept_id: string };
+    status: 200;
+    answer: ConceptOut;
+  };
+  /** Let a concept be no favourite. */
+  "DELETE /api/v1/concepts/{concept_id}/favorite": {
+    path: { concept_id: string };
+    status: 200;
+    answer: ConceptOut;
+  };
   /** Show one concept. */
   "GET /api/v1/concepts/{concept_id}": {
     path: { concept_id: string };
     status: 200;
     answer: ConceptOut;
+  };
+  /** List the variants of a concept. */
+  "GET /api/v1/concepts/{concept_id}/variants": {
+    path: { concept_id: string };
+    status: 200;
+    answer: VariantOut[];
+  };
+  /** Tell a concept in other ways; not counted against the quota. */
+  "POST /api/v1/concepts/{concept_id}/variants": {
+    path: { concept_id: string };
+    body: VariantsWanted;
+    status: 201;
+    answer: VariantOut[];
+  };
+  /** Choose the variant that is posted; fixed by a result, and by an experiment that runs. */
+  "PUT /api/v1/concepts/{concept_id}/selection": {
+    path: { concept_id: string };
+    body: VariantChosen;
+    status: 200;
+    answer: VariantOut;
+  };
+  /** List experiments, the newest first, up to 200. */
+  "GET /api/v1/experiments": {
+    status: 200;
+    answer: ExperimentOut[];
+  };
+  /** Begin an experiment; each concept generated from here on is told as one of its arms. */
+  "POST /api/v1/experiments": {
+    body: ExperimentWanted;
+    status: 201;
+    answer: ExperimentOut;
+  };
+  /** Show how an experiment stands; one whose posts decide it ends here. */
+  "GET /api/v1/experiments/{experiment_id}": {
+    path: { experiment_id: string };
+    status: 200;
+    answer: OutlookOut;
+  };
+  /** End an experiment by hand; what its posts taught the learner stays. */
+  "POST /api/v1/experiments/{experiment_id}/stop": {
+    path: { experiment_id: string };
+    status: 200;
+    answer: OutlookOut;
   };
   /**
    * Store results; a video whose counts of that day are known is left as it is.
@@ -399,11 +699,54 @@ export interface Operations {
     status: 200;
     answer: AdjustmentOut;
   };
+  /** Undo all adjustments that were published together with one, or none of them. */
+  "POST /api/v1/reflexion/adjustments/{adjustment_id}/undo-run": {
+    path: { adjustment_id: string };
+    status: 200;
+    answer: AdjustmentOut[];
+  };
   /** List patterns in the results, the strongest first. */
   "GET /api/v1/reflexion/insights": {
     query: { limit?: number };
     status: 200;
     answer: InsightOut[];
+  };
+  /** End a tested insight, and undo the adjustments that it made. */
+  "POST /api/v1/reflexion/insights/{insight_id}/undo": {
+    path: { insight_id: string };
+    status: 200;
+    answer: AdjustmentOut[];
+  };
+  /**
+   * Serve an effect that all tenants share as it was before, to this tenant alone.
+   *
+   * Undoing the adjustment that comes back lifts it again.
+   */
+  "POST /api/v1/reflexion/shared/undo": {
+    body: SharedEffectIn;
+    status: 200;
+    answer: AdjustmentOut;
+  };
+  /** Show whether learning helps, what its guards wait for, what is on trial, how critics do. */
+  "GET /api/v1/reflexion/report": {
+    status: 200;
+    answer: ReflexionReport;
+  };
+  /** Show why a concept scores as it does, on each platform: effects and what they rest on. */
+  "GET /api/v1/reflexion/why/{concept_id}": {
+    path: { concept_id: string };
+    status: 200;
+    answer: Why[];
+  };
+  /**
+   * Build a platform's learnt state anew from all results, and compare it with what is kept.
+   *
+   * Operators only; nothing is changed, and nobody learns meanwhile.
+   */
+  "POST /api/v1/reflexion/replays": {
+    body: ReplayIn;
+    status: 200;
+    answer: ReplayOut;
   };
   /** Show the tenant that you are signed in to, with its quota. */
   "GET /api/v1/tenant": {

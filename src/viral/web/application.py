@@ -64,6 +64,7 @@ from viral.web.dependencies import DEPENDENCIES
 from viral.web.door import OPEN, Door, finish_answer
 from viral.web.form_tokens import FormTokens
 from viral.web.health import health
+from viral.web.idempotency import Idempotency
 from viral.web.invitations import accept_invitation, show_invitation
 from viral.web.live import Hub, live
 from viral.web.problems import answer_error
@@ -220,8 +221,9 @@ def create_application(settings: Settings) -> Litestar:
             ):
                 yield
 
+    api = Router("/api/v1", route_handlers=API, middleware=[Idempotency()])
     return Litestar(
-        route_handlers=[*pages, *WEBHOOKS, Router("/api/v1", route_handlers=API)],
+        route_handlers=[*pages, *WEBHOOKS, api],
         lifespan=[open_database],
         state=State(
             {

@@ -87,6 +87,8 @@ def answer_error(request: WebRequest, error: Exception) -> Response[bytes] | Res
     answer = _answer(request, fault)
     if isinstance(error, RateLimited):
         answer.headers["Retry-After"] = str(error.retry_after_s)
+    if isinstance(error, HTTPException) and error.headers:
+        answer.headers.update(error.headers)
     return answer
 
 

@@ -15,6 +15,7 @@ from viral.schema.vocabulary import Role, email_of, role_of
 from viral.web.deeds import note_deed
 from viral.web.dependencies import Person, Transaction
 from viral.web.door import admins_only
+from viral.web.idempotency import SAID_ONCE
 from viral.web.links import link_to
 from viral.web.requests import WebRequest
 
@@ -52,7 +53,7 @@ async def get_invitations(session: Transaction) -> list[InvitationOut]:
     ]
 
 
-@post("/invitations", guards=[admins_only])
+@post("/invitations", guards=[admins_only], opt=SAID_ONCE)
 async def invite_person(
     request: WebRequest, identity: Person, session: Transaction, data: JSONBody[PersonInvited]
 ) -> InvitationMade:

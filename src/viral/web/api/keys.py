@@ -19,6 +19,7 @@ from viral.schema.vocabulary import Scope
 from viral.web.deeds import note_deed
 from viral.web.dependencies import Person, Transaction, Wired
 from viral.web.door import require_admin
+from viral.web.idempotency import SAID_ONCE
 from viral.web.moments import in_utc
 from viral.web.requests import WebRequest
 
@@ -69,7 +70,7 @@ async def get_keys(identity: Person, session: Transaction) -> list[KeyOut]:
     ]
 
 
-@post("/api-keys")
+@post("/api-keys", opt=SAID_ONCE)
 async def make_key(
     request: WebRequest,
     runtime: Wired,
