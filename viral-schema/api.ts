@@ -793,6 +793,12 @@ export interface Operations {
     status: 200;
     answer: MemberOut[];
   };
+  /** Show a person of the tenant. */
+  "GET /api/v1/members/{member_id}": {
+    path: { member_id: string };
+    status: 200;
+    answer: MemberOut;
+  };
   /** Let a member go, as an admin, or leave; their sessions and keys here end. */
   "DELETE /api/v1/members/{member_id}": {
     path: { member_id: string };

@@ -62,6 +62,7 @@ from viral.web.dashboard import reflexion as reflexion_page
 from viral.web.dashboard import trends as trend_pages
 from viral.web.dependencies import DEPENDENCIES
 from viral.web.door import OPEN, Door, finish_answer
+from viral.web.etags import Etags
 from viral.web.form_tokens import FormTokens
 from viral.web.health import health
 from viral.web.idempotency import Idempotency
@@ -184,6 +185,7 @@ API = (
     jobs.cancel,
     jobs.retry,
     members.get_members,
+    members.get_member,
     members.give_role,
     members.remove_member,
     invitations_api.get_invitations,
@@ -221,7 +223,7 @@ def create_application(settings: Settings) -> Litestar:
             ):
                 yield
 
-    api = Router("/api/v1", route_handlers=API, middleware=[Idempotency()])
+    api = Router("/api/v1", route_handlers=API, middleware=[Etags(), Idempotency()])
     return Litestar(
         route_handlers=[*pages, *WEBHOOKS, api],
         lifespan=[open_database],

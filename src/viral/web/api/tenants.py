@@ -15,6 +15,7 @@ from viral.schema.tenants import Tenant
 from viral.web.deeds import note_deed
 from viral.web.dependencies import Person, Transaction, Wired
 from viral.web.door import admins_only, operators_only
+from viral.web.etags import VERSIONED, require_match
 from viral.web.requests import WebRequest
 
 
@@ -49,7 +50,7 @@ async def get_tenant(runtime: Wired, session: Transaction) -> TenantOut:
     return _tenant(await own_tenant(session), now=runtime.clock())
 
 
-@patch("/tenant", guards=[admins_only])
+@patch("/tenant", guards=[admins_only], opt=VERSIONED)
 async def rename(
     request: WebRequest,
     runtime: Wired,
@@ -58,9 +59,13 @@ async def rename(
     data: JSONBody[NameWanted],
 ) -> TenantOut:
     """Give the tenant another name; its slug stays. Admins only."""
+    now = runtime.clock()
+    tenant = await own_tenant(session)
+    await session.refresh(tenant, with_for_update={"key_share": True})
+    require_match(request, _tenant(tenant, now=now))
     tenant = await rename_tenant(session, data.name)
     await note_deed(request, session, identity, "renamed tenant", tenant.name)
-    return _tenant(tenant, now=runtime.clock())
+    return _tenant(tenant, now=now)
 
 
 @get("/tenants", guards=[operators_only])
