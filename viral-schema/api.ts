@@ -162,6 +162,12 @@ export interface FetchAsked {
   job: string | null;
 }
 
+/** What is wrong with one field of a request. */
+export interface FieldFault {
+  field: string;
+  message: string;
+}
+
 export interface Health {
   status: string;
 }
@@ -309,6 +315,18 @@ export interface PredictionOut {
   low: number;
   high: number;
   reasons: ReasonOut[];
+}
+
+/** Why a request failed, for programs (RFC 9457). */
+export interface Problem {
+  type: string;
+  title: string;
+  status: number;
+  code: string;
+  detail: string;
+  request_id: string;
+  hint?: string;
+  errors?: FieldFault[];
 }
 
 export interface QuotaOut {

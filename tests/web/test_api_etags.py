@@ -78,14 +78,31 @@ async def test_a_change_of_what_was_read_is_done(alices: Browser) -> None:
     assert (await alices.get(TENANT)).json()["name"] == "Third"
 
 
-async def test_of_many_changes_at_once_of_one_version_one_is_done(alices: Browser) -> None:
-    tag = (await alices.get(TENANT)).headers["etag"]
+async def test_a_change_that_is_under_way_is_waited_for(
+    alices: Browser, alice: TestTenant, admin: AsyncConnection, system: Database
+) -> None:
+    listed = (await alices.get("/api/v1/members")).json()
+    member = f"/api/v1/members/{listed[0]['id']}"
+    for path, body, table in (
+        (TENANT, {"name": "Mine"}, "tenants"),
+        (member, {"role": "ADMIN"}, "users"),
+    ):
+        tag = (await alices.get(path)).headers["etag"]
+        # As another request would, which is about to commit.
+        await admin.execute(text("SELECT FROM tenants WHERE id = :id FOR UPDATE"), {"id": alice.id})
+        await admin.execute(text(f"UPDATE {table} SET name = 'Theirs'"))
+        waiting = asyncio.create_task(change(alices, path, body, If_Match=tag))
+        await until_somebody_waits(system)
+        await admin.commit()
 
-    answers = await asyncio.gather(
-        *(change(alices, TENANT, {"name": f"Name {n}"}, If_Match=tag) for n in range(5))
-    )
+        assert (await waiting).status_code == 412, path
+    assert (await alices.get(TENANT)).json()["name"] == "Theirs"
 
-    assert sorted(each.status_code for each in answers) == [200, 412, 412, 412, 412]
+
+async def until_somebody_waits(system: Database) -> None:
+    async with asyncio.timeout(10), system.session_without_tenant() as session:
+        while not await session.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")):
+            await asyncio.sleep(0.02)
 
 
 async def test_a_member_is_changed_and_removed_in_the_version_that_was_read(

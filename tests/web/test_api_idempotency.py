@@ -49,20 +49,24 @@ def register(application: Litestar, handler: HTTPRouteHandler) -> None:
     application.register(Router("/api/v1", route_handlers=[handler], middleware=[Idempotency()]))
 
 
-async def bearer(application: Litestar, tenant: TestTenant, name: str) -> dict[str, str]:
+async def bearer(application: Litestar, tenant: TestTenant, *names: str) -> list[dict[str, str]]:
+    """Make an admin with a key of each name; return what each sends."""
     runtime = application.state.runtime
-    someone = await join(runtime.app, runtime.system, tenant, name, "ADMIN")
+    someone = await join(runtime.app, runtime.system, tenant, names[0].replace(" ", "-"), "ADMIN")
     async with runtime.app.tenant_session(tenant.id) as session:
-        _, key = await create_key(
-            session,
-            someone.credential,
-            name=name,
-            scopes=["read", "write"],
-            expires_at=None,
-            now=datetime.now(UTC),
-            pepper=runtime.secrets.pepper,
-        )
-    return {"Authorization": f"Bearer {key}"}
+        made = [
+            await create_key(
+                session,
+                someone.credential,
+                name=name,
+                scopes=["read", "write"],
+                expires_at=None,
+                now=datetime.now(UTC),
+                pepper=runtime.secrets.pepper,
+            )
+            for name in names
+        ]
+    return [{"Authorization": f"Bearer {key}"} for _, key in made]
 
 
 async def test_a_repeated_request_has_the_first_answer_and_no_second_effect(
@@ -108,7 +112,7 @@ async def test_of_many_at_once_in_two_processes_one_does_the_work(
     admin: AsyncConnection,
 ) -> None:
     await add_sample_trends(system)
-    key = await bearer(application, alice, "a program")
+    [key] = await bearer(application, alice, "a program")
     headers = {**key, "Idempotency-Key": "at-once"}
 
     async with serving(settings) as another, browsing(another) as other:
@@ -184,8 +188,7 @@ async def test_keys_are_of_one_sender(
     admin: AsyncConnection,
 ) -> None:
     """Another tenant, another person and another key of a program have keys of their own."""
-    one = await bearer(application, alice, "one")
-    two = await bearer(application, alice, "two")
+    one, two = await bearer(application, alice, "one", "two")
     body = [{"id": "v1", **RESULT}]
 
     answers = [
@@ -243,7 +246,7 @@ async def test_answers_with_secrets_are_marked(alices: Browser, application: Lit
 async def test_a_member_who_was_an_admin_is_not_answered_from_what_is_kept(
     alices: Browser, application: Litestar, alice: TestTenant, admin: AsyncConnection
 ) -> None:
-    key = await bearer(application, alice, "admin for now")
+    [key] = await bearer(application, alice, "admin for now")
     path, body = "/api/v1/invitations", {"email": "x@example.com", "role": "MEMBER"}
     await admin.execute(text('UPDATE api_keys SET scopes = \'["write", "admin"]\''))
     await admin.commit()
@@ -305,7 +308,7 @@ async def test_a_file_is_compared_by_its_content(
 ) -> None:
     """Frames of multipart differ with each request, whoever sends it."""
     path = "/api/v1/performance/imports"
-    program = await bearer(application, alice, "a program")
+    [program] = await bearer(application, alice, "a program")
     person = {"X-CSRFToken": await alices.form_token()}
     for headers in ({**program, "Idempotency-Key": "k"}, {**person, "Idempotency-Key": "k"}):
         answers = [

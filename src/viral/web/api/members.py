@@ -41,19 +41,19 @@ class MemberOut(msgspec.Struct, frozen=True):
     last_login_at: datetime | None
 
 
-@get("/members")
+@get("/members", operation_id="list_members")
 async def get_members(session: Transaction) -> list[MemberOut]:
     """List the people of the tenant, admins first."""
     return [_member(each) for each in await list_members(session)]
 
 
-@get("/members/{member_id:uuid}")
+@get("/members/{member_id:uuid}", operation_id="get_member")
 async def get_member(session: Transaction, member_id: FromPath[UUID]) -> MemberOut:
     """Show a person of the tenant."""
     return _member(await _find(session, member_id))
 
 
-@patch("/members/{member_id:uuid}", guards=[admins_only], opt=VERSIONED)
+@patch("/members/{member_id:uuid}", operation_id="change_role", guards=[admins_only], opt=VERSIONED)
 async def give_role(
     request: WebRequest,
     identity: Person,
@@ -68,7 +68,7 @@ async def give_role(
     return _member(replace(member, role=data.role))
 
 
-@delete("/members/{member_id:uuid}", opt=VERSIONED)
+@delete("/members/{member_id:uuid}", operation_id="remove_member", opt=VERSIONED)
 async def remove_member(
     request: WebRequest, identity: Person, session: Transaction, member_id: FromPath[UUID]
 ) -> None:

@@ -44,13 +44,13 @@ class TenantOut(msgspec.Struct, frozen=True):
     quota: QuotaOut
 
 
-@get("/tenant")
+@get("/tenant", operation_id="get_tenant")
 async def get_tenant(runtime: Wired, session: Transaction) -> TenantOut:
     """Show the tenant that you are signed in to, with its quota."""
     return _tenant(await own_tenant(session), now=runtime.clock())
 
 
-@patch("/tenant", guards=[admins_only], opt=VERSIONED)
+@patch("/tenant", operation_id="rename_tenant", guards=[admins_only], opt=VERSIONED)
 async def rename(
     request: WebRequest,
     runtime: Wired,
@@ -68,7 +68,7 @@ async def rename(
     return _tenant(tenant, now=now)
 
 
-@get("/tenants", guards=[operators_only])
+@get("/tenants", operation_id="list_tenants", guards=[operators_only])
 async def get_tenants(runtime: Wired) -> list[TenantOut]:
     """List all tenants. Operators only."""
     async with runtime.system.session_without_tenant() as session:
