@@ -26,7 +26,7 @@ from sqlalchemy import (
     select,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import TypeEngine
 
@@ -121,6 +121,7 @@ def _referenced(column: Column[Any], parents: Mapping[str, Row]) -> object:
 _MAKERS: dict[type[TypeEngine[Any]], Callable[[str], object]] = {
     Uuid: lambda _word: uuid7(),
     LargeBinary: lambda word: sha256(word.encode()).digest(),
+    ARRAY: lambda _word: [],
     JSONB: lambda _word: {},
     DateTime: lambda _word: datetime.now(UTC),
     Date: lambda _word: datetime.now(UTC).date(),

@@ -73,20 +73,22 @@ class Claimant:
         self._runtime = runtime
         self._exchange = Exchange(runtime.worker, self.id, queue, limits)
 
-    async def claim(self, wanted: int = 1) -> list[Claim]:
+    async def claim(self, wanted: int = 1, *, is_short: bool = False) -> list[Claim]:
         """Take up to `wanted` jobs, after taking back what dead workers left."""
-        return (await self.exchange([], wanted)).claims
+        return (await self.exchange([], wanted, is_short=is_short)).claims
 
     async def end(self, claim: Claim, **how: object) -> bool:
         """End an attempt; tell whether that was taken."""
         ending = Ending(claim, **how)  # type: ignore[arg-type]  # those of Ending
         return not (await self.exchange([ending], 0)).refused
 
-    async def exchange(self, endings: list[Ending], wanted: int) -> Answer:
+    async def exchange(
+        self, endings: list[Ending], wanted: int, *, is_short: bool = False
+    ) -> Answer:
         """Do both at once."""
         await self._runtime.worker.call("SELECT viral.heartbeat($1)", self.id)
         await self.reap()
-        return await self._exchange(endings, wanted)
+        return await self._exchange(endings, wanted, is_short=is_short)
 
     async def reap(self) -> int:
         """Take back what dead workers left."""

@@ -628,6 +628,16 @@ export interface JobWorker {
   is_leased: boolean;
 }
 
+/** Short jobs that a worker took, in place of a mark in each; `open` of them have not ended. */
+export interface JobReservation {
+  id: Uuid;
+  worker_id: Uuid;
+  queue: string;
+  jobs: Uuid[];
+  open: number;
+  made_at: Timestamp;
+}
+
 /** A measurement of the installation; partitioned by month. */
 export interface SystemMetric {
   id: Uuid;
@@ -706,6 +716,7 @@ export interface Tables {
   job_effects: JobEffect;
   job_schedules: JobSchedule;
   job_workers: JobWorker;
+  job_reservations: JobReservation;
   system_metrics: SystemMetric;
   api_usage: ApiUsage;
   idempotency_keys: IdempotencyKey;

@@ -78,6 +78,7 @@ def test_everything_of_a_tenant_travels_but_what_lets_somebody_in() -> None:
 
     left = {table.name for table in METADATA.sorted_tables} - taken
     of_nobody = {
+        "job_reservations",
         "job_schedules",
         "job_workers",
         "model_versions",

@@ -78,7 +78,8 @@ class World:
 
     async def end(self) -> None:
         """Remove all rows: the next run starts as this one did."""
-        for table in ("tenants", "users", "shared_effects", "model_versions", "job_workers"):
+        of_nobody = ("shared_effects", "model_versions", "job_workers", "job_reservations")
+        for table in ("tenants", "users", *of_nobody):
             await self.admin.execute(text(f"DELETE FROM {table}"))
         await self.admin.commit()
         self.models = []

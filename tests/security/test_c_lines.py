@@ -330,4 +330,6 @@ async def test_c18_programs_are_sent_texts_as_data(studio: Litestar, alices: Bro
         if method == "GET" and path.startswith("/api/"):
             kinds.add((await alices.get(address_of(path))).headers["content-type"])
 
-    assert {"application/json", "application/problem+json"} == kinds
+    # A file to take along is CSV where it is no JSON: a browser shows neither as a page.
+    csv = "text/csv; charset=utf-8"
+    assert {"application/json", "application/problem+json", csv} == kinds

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,22 @@ def test_predictions_hold_a_row_for_each_scored_video_and_target(tmp_path: Path)
     assert all(
         0 <= float(row["low"]) <= float(row["score"]) <= float(row["high"]) <= 100 for row in rows
     )
+
+
+def test_candidates_come_in_fives_as_foretold_on_the_first_ones_day(tmp_path: Path) -> None:
+    file = write_results(tmp_path / "a.csv", 0, 200)
+
+    evaluate_files(file, None, tmp_path / "p.csv", as_json=True, candidates=tmp_path / "c.csv")
+
+    rows = predictions_of(tmp_path / "c.csv")
+    served = {(row["target"], row["id"]): row for row in predictions_of(tmp_path / "p.csv")}
+    assert list(rows[0]) == ["set", "id", "target", "actual", "score"]
+    assert rows
+    assert set(Counter((row["target"], row["set"]) for row in rows).values()) == {5}
+    for row in rows:
+        one = served[row["target"], row["id"]]
+        assert row["actual"] == one["actual"]
+        assert (row["set"] != row["id"]) or row["score"] == one["score"]
 
 
 def test_two_runs_write_the_same_bytes(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from html.parser import HTMLParser
@@ -469,3 +470,11 @@ def test_platforms_are_written_as_their_owners_do() -> None:
     names = [rendering.platform_name(each) for each in ("tiktok", "youtube", "vimeo")]
 
     assert names == ["TikTok", "YouTube", "Vimeo"]
+
+
+def test_no_two_parts_of_the_style_sheet_describe_the_same_class() -> None:
+    sheet = (rendering.STATIC_FOLDER / "viral.css").read_text("utf-8")
+
+    described = Counter(re.findall(r"(?m)^(\.[a-z][\w-]*) \{", sheet))
+
+    assert [] == [name for name, times in described.items() if times > 1]

@@ -162,7 +162,7 @@ async def test_a_job_that_is_lost_before_its_first_step_leaves_its_place(
     async with working(runtime, concurrency=1) as worker:
         (lane,) = (lane for lane in worker.lanes if lane.queue == "default")
         claim = Claim(uuid7(), alice.id, PLAIN.name, 1, 0, has_payload=False)
-        lane._ahead.append((claim, None))
+        lane._ahead.append(claim)
         lane._begin()
         lane.lose([claim.id])
         job_id = await add(runtime, alice.id)
@@ -262,6 +262,35 @@ async def test_f16_a_job_that_ends_its_process_becomes_a_dead_letter(
     with handled(EXIT, done), handled(SLEEP, done):
         await work_off(runtime, alice.id)
     assert await fetch(admin, "SELECT DISTINCT status FROM job_queue") == [("completed",)]
+
+
+async def test_two_workers_take_one_suspect_of_a_tenant_at_its_limit(
+    runtime: Runtime,
+    alice: TestTenant,
+    bob: TestTenant,
+    admin: AsyncConnection,
+    cluster: Cluster,
+    database_name: str,
+) -> None:
+    limited = JobType("limited", running_limit=1)
+    for tenant in (alice, alice, bob):
+        await add(runtime, tenant.id, limited)
+    await execute(admin, "UPDATE job_queue SET crashes = 1, attempts = 1")
+    other, second = (
+        await cluster.connect("viral_worker", database_name),
+        Claimant(runtime, "limited", limited),
+    )
+    claim = "SELECT tenant_id FROM viral.claim_jobs($1, 'limited', 5, $1, 1, NULL, NULL, true)"
+
+    async with other.transaction():
+        first = await other.fetch(claim, uuid7())
+        at_once = await second.claim(5)
+    later = await second.claim(5)
+    await other.close()
+
+    assert first[0]["tenant_id"] == alice.id
+    assert at_once == []
+    assert [each.tenant_id for each in later] == [bob.id]
 
 
 async def test_f16_a_job_that_blocks_its_process_is_ended_with_it(

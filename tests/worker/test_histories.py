@@ -31,10 +31,19 @@ BALANCED = (
     "SELECT t.used_quota = (SELECT sum(l.amount) FROM quota_ledger AS l"
     " WHERE l.tenant_id = t.id) FROM tenants AS t"
 )
+TAKEN_TWICE = (
+    "SELECT id FROM job_queue AS j WHERE j.status = 'pending' AND 1 < ("
+    "SELECT count(*) FROM job_reservations AS r"
+    " WHERE j.id = ANY (r.jobs) AND j.scheduled_for <= r.made_at)"
+)
 _AS_TENANT = "WITH c AS MATERIALIZED (SELECT set_config('app.tenant', $1, true))"
 _EXCHANGE = (
     "SELECT * FROM viral.exchange_jobs($1, $2, $3, $4, $5, $6, 'default', $7,"
-    " '00000000-0000-0000-0000-000000000000', NULL, NULL, NULL, true)"
+    " '00000000-0000-0000-0000-000000000000', NULL, NULL, NULL, true, '{}')"
+)
+_RESERVE = (
+    "SELECT * FROM viral.reserve_jobs($1, 'default', $2, '00000000-0000-0000-0000-000000000000',"
+    " true, '{}')"
 )
 _QUOTA_SEEN = """
 CREATE TABLE public.quota_seen (used integer, of integer);
@@ -51,9 +60,13 @@ CREATE TRIGGER see AFTER UPDATE ON public.tenants FOR EACH ROW EXECUTE FUNCTION 
 # How a status may change, and by how much the attempts with it; None: they begin anew.
 EDGES: dict[tuple[str | None, str], set[int | None]] = {
     (None, "pending"): {0},
-    ("pending", "pending"): {0},
+    # Promoted, or of a reservation and tried again.
+    ("pending", "pending"): {0, 1},
     ("pending", "running"): {1},
     ("pending", "canceled"): {0},
+    # Of a reservation: not marked between its claim and its end.
+    ("pending", "completed"): {1},
+    ("pending", "failed"): {1},
     ("running", "completed"): {0},
     ("running", "failed"): {0},
     ("running", "canceled"): {0},
@@ -73,7 +86,8 @@ class World:
     done: Counter[str] = field(default_factory=Counter)
     jobs: list[UUID] = field(default_factory=list)
     claimed: Counter[tuple[UUID, UUID | None, int]] = field(default_factory=Counter)
-    completed: Counter[tuple[UUID, UUID | None]] = field(default_factory=Counter)
+    reserved: Counter[tuple[UUID, UUID | None, int]] = field(default_factory=Counter)
+    completed: Counter[UUID] = field(default_factory=Counter)
     taken_late: int = 0
     canceled: Counter[UUID] = field(default_factory=Counter)
     retried: Counter[UUID] = field(default_factory=Counter)
@@ -104,7 +118,8 @@ class Claimer:
     held: dict[UUID, int] = field(default_factory=dict)
 
     def doings(self) -> list[Callable[[], Awaitable[None]]]:
-        return [self.claim, self.end, self.end_late, self.release, self.beat, self.reap]
+        acts = [self.claim, self.reserve, self.end, self.end_late, self.begin, self.release]
+        return [*acts, self.end, self.beat, self.reap]
 
     async def claim(self) -> None:
         for row in await self._exchange([], self.world.rng.randint(1, 6)):
@@ -112,13 +127,25 @@ class Claimer:
                 self.held[row["id"]] = row["attempt"]
                 self.world.claimed[row["id"], self.id, row["attempt"]] += 1
 
+    async def reserve(self) -> None:
+        wanted = self.world.rng.randint(1, 6)
+        for row in await self.connection.fetch(_RESERVE, self.id, wanted):
+            if row["id"] is not None:
+                self.held[row["id"]] = row["attempt"]
+                self.world.reserved[row["id"], self.id, row["attempt"]] += 1
+
+    async def begin(self) -> None:
+        await self.connection.execute(
+            "SELECT viral.begin_jobs($1, 'default', $2, '20 ms')", self.id, list(self.held)
+        )
+
     async def end(self) -> None:
         outcomes = ("completed", "completed", "failed", "again")
         ended = [(*each, self.world.rng.choice(outcomes)) for each in self._some(3)]
         refused = {row["id"] for row in await self._exchange(ended, 0) if row["attempt"] == 0}
         for job, _, outcome in ended:
             if outcome == "completed" and job not in refused:
-                self.world.completed[job, self.id] += 1
+                self.world.completed[job] += 1
             # Now and then it says again what it said before.
             if self.world.rng.random() < 0.8:
                 del self.held[job]
@@ -186,7 +213,8 @@ class Client:
         ids = [uuid7() for _ in range(self.world.rng.randint(1, 4))]
         priority = self.world.rng.randint(1, 9)
         await self.connection.execute(
-            "SELECT viral.enqueue_jobs($1, $2, 'plain', 'default', $3, $4, 3, NULL, '0', NULL)",
+            "SELECT viral.enqueue_jobs($1, $2, 'plain', 'default', $3, $4, 3, NULL, '0', NULL,"
+            " false)",
             self.context,
             ids,
             ["{}"] * len(ids),
@@ -253,11 +281,14 @@ async def test_ten_thousand_operations_at_once_leave_no_anomaly(
     assert {(each.was, each.became) for each in seen} == set(EDGES)
     assert anomalies(seen) == []
     assert world.taken_late == 0
-    assert world.claimed == Counter(
+    running = Counter(
         (each.job, each.worker, each.attempts) for each in seen if each.became == "running"
     )
-    ended = [each for each in seen if each.became == "completed"]
-    assert world.completed == Counter((each.job, each.former_worker) for each in ended)
+    assert world.claimed <= running
+    # What was reserved is marked later, or never.
+    assert running - world.claimed <= world.reserved
+    assert world.completed == Counter(each.job for each in seen if each.became == "completed")
+    assert await fetch(admin, TAKEN_TWICE) == []
     assert world.canceled == Counter(each.job for each in seen if each.became == "canceled")
     assert world.retried == Counter(each.job for each in seen if each.was in {"failed", "canceled"})
     assert await fetch(admin, OVERDRAWN) == [(0,)]

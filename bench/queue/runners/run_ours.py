@@ -38,7 +38,7 @@ BULK = 5000
 LARGEST_BACKLOG = 10_000
 # A tenant with so few jobs is a small one, that comes while the others are served.
 SMALL = 10
-_CLEAR = "TRUNCATE job_queue, job_effects, job_workers"
+_CLEAR = "TRUNCATE job_queue, job_effects, job_reservations, job_workers"
 _FINISHED = """
 INSERT INTO job_queue (id, tenant_id, job_type, status, payload, result, attempts, started_at,
                        completed_at)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from viral.errors import BadInput
 from viral.features.reflexion.critic import Critique, Hypothesis
 from viral.learner.predicates import format_predicate, parse_predicate
-from viral.learner.video import WORD
+from viral.learner.titles import WORD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

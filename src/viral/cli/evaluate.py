@@ -23,7 +23,7 @@ from viral.learner.history import PastVideo
 from viral.learner.video import Video
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from viral.features.performance.files import Reject
 
@@ -33,16 +33,26 @@ REJECTS_SHOWN = 20
 BAR_LENGTH = 40
 ONE_TENANT = "one"
 AGE_NAMES = {"n0": "1st", "n1_4": "2-5", "n5_19": "6-20", "n20": "21+"}
+PREDICTION_COLUMNS = ("id", "target", "actual", "score", "low", "high")
+CANDIDATE_COLUMNS = ("set", "id", "target", "actual", "score")
 TARGET_NAMES = {"eng": "engagement", "reach": "reach"}
 
 
 def evaluate_files(
-    file: Path, after: Path | None, predictions: Path | None, *, as_json: bool
+    file: Path,
+    after: Path | None,
+    predictions: Path | None,
+    *,
+    as_json: bool,
+    candidates: Path | None = None,
 ) -> None:
     """Evaluate a file of results, print the figures, and write the predictions where asked."""
     evaluations = evaluate_platforms(file, after)
+    targets = [target for each in evaluations.values() for target in each.targets]
     if predictions is not None:
-        write_predictions(predictions, evaluations)
+        _write_rows(predictions, PREDICTION_COLUMNS, targets, _prediction_rows)
+    if candidates is not None:
+        _write_rows(candidates, CANDIDATE_COLUMNS, targets, _candidate_rows)
     if as_json:
         print_json(evaluations)
     else:
@@ -51,12 +61,11 @@ def evaluate_files(
 
 def evaluate_platforms(file: Path, after: Path | None = None) -> dict[str, Evaluation]:
     """Run the protocol once for each platform in the file; platforms have learners of their own."""
-    rows = _latest(_read(file))
-    earlier = _latest(_read(after)) if after else []
+    rows = past_videos(file)
+    earlier = past_videos(after) if after else {}
     evaluations: dict[str, Evaluation] = {}
-    for platform in sorted({row.platform for row in rows}):
-        asked = [_past_video(row) for row in rows if row.platform == platform]
-        lived = [_past_video(row) for row in earlier if row.platform == platform]
+    for platform in sorted(rows):
+        asked, lived = rows[platform], earlier.get(platform, [])
         if len(lived or asked) < LEAST_ROWS:
             err.print(
                 f"{platform}: {len(lived or asked)} videos are too few, skipped.", markup=False
@@ -67,10 +76,19 @@ def evaluate_platforms(file: Path, after: Path | None = None) -> dict[str, Evalu
             evaluations[platform] = evaluate(asked, lived, partial(advance, step))
     if not evaluations:
         raise BadFile(
-            f"{file} has {len(rows)} usable videos; {LEAST_ROWS} of one platform are needed.",
+            f"{file} has {sum(map(len, rows.values()))} usable videos;"
+            f" {LEAST_ROWS} of one platform are needed.",
             hint="Name the file of your earlier results with --after.",
         )
     return evaluations
+
+
+def past_videos(file: Path) -> dict[str, list[PastVideo]]:
+    """Read a file of results, by platform; of several observations of a video the last counts."""
+    videos: dict[str, list[PastVideo]] = {}
+    for row in _latest(_read(file)):
+        videos.setdefault(row.platform, []).append(_past_video(row))
+    return videos
 
 
 def _read(file: Path) -> list[ResultRow]:
@@ -125,16 +143,20 @@ def _engagement_rate(row: ResultRow) -> float | None:
     return interactions / row.views if row.views else 0.0
 
 
-def write_predictions(path: Path, evaluations: dict[str, Evaluation]) -> None:
-    """Write a row for each scored video and target; the file appears whole or not at all."""
+def _write_rows(
+    path: Path,
+    columns: tuple[str, ...],
+    targets: Sequence[TargetEvaluation],
+    rows: Callable[[TargetEvaluation], Iterator[tuple[object, ...]]],
+) -> None:
+    """Write the rows of all targets; the file appears whole or not at all."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with draft.open("w", newline="", encoding="utf-8") as opened:
             writer = csv.writer(opened)
-            writer.writerow(("id", "target", "actual", "score", "low", "high"))
-            for evaluation in evaluations.values():
-                for target in evaluation.targets:
-                    writer.writerows(_prediction_rows(target))
+            writer.writerow(columns)
+            for target in targets:
+                writer.writerows(rows(target))
         draft.replace(path)
     except OSError as error:
         draft.unlink(missing_ok=True)
@@ -145,6 +167,13 @@ def _prediction_rows(target: TargetEvaluation) -> Iterator[tuple[object, ...]]:
     for one in target.scored:
         assert one.forecast.interval is not None  # ours always has one
         yield (one.id, target.target, one.actual, one.forecast.score, *one.forecast.interval)
+
+
+def _candidate_rows(target: TargetEvaluation) -> Iterator[tuple[object, ...]]:
+    """Give five rows a set, named after its first video: all five as foretold on its day."""
+    for each in target.sets:
+        for one, actual, score in zip(each.ids, each.outcomes, each.scores, strict=True):
+            yield (each.ids[0], one, target.target, actual, score)
 
 
 def print_json(evaluations: dict[str, Evaluation]) -> None:

@@ -175,6 +175,10 @@ def evaluate(
     predictions: Annotated[
         Path | None, typer.Option("--predictions", help="Write every prediction to this CSV.")
     ] = None,
+    candidates: Annotated[
+        Path | None,
+        typer.Option("--candidates", help="Write sets of five, foretold on one day, to this CSV."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Back-test the learner on a history, beside simpler learners; needs no database.
@@ -183,7 +187,7 @@ def evaluate(
     """
     from viral.cli.evaluate import evaluate_files
 
-    evaluate_files(file, after, predictions, as_json=as_json)
+    evaluate_files(file, after, predictions, as_json=as_json, candidates=candidates)
 
 
 async def _run(advance: Callable[[str, int, int | None], None]) -> RunReport:

@@ -18,6 +18,7 @@ from viral.database.faults import (
     connection_fault,
     is_wrong_password,
     isolation_error,
+    pool_exhausted,
     sqlstate_of,
 )
 from viral.errors import ServerRefused
@@ -57,13 +58,29 @@ class Calls:
     async def _connected(self) -> AsyncIterator[PoolConnectionProxy[asyncpg.Record]]:
         pool = await self._opened()
         try:
-            async with pool.acquire(timeout=self._url.pool_timeout_s) as connection:
+            async with self._borrowed(pool) as connection:
                 yield connection
         except DRIVER_ERRORS as error:
             ours = isolation_error(sqlstate_of(error)) or connection_fault(error, self._url)
             if ours is None:
                 raise
             raise ours from error
+
+    @asynccontextmanager
+    async def _borrowed(
+        self, pool: asyncpg.Pool[asyncpg.Record]
+    ) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy[asyncpg.Record]]:
+        try:
+            connection = await pool.acquire(timeout=self._url.pool_timeout_s)
+        except TimeoutError as error:
+            if pool.get_size() < pool.get_max_size():
+                # It was being made.
+                raise
+            raise pool_exhausted(self._url, pool.get_max_size()) from error
+        try:
+            yield connection
+        finally:
+            await pool.release(connection)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -73,10 +90,11 @@ class Calls:
     async def _opened(self) -> asyncpg.Pool[asyncpg.Record]:
         async with self._opening:
             if self._pool is None:
-                # Beside the sessions' pool: a third of what the URL allows.
+                # Beside the sessions' pool: half of what the URL allows. Each is busy for a
+                # millisecond, and more than a few at once wait for the same processors.
                 self._pool = await asyncpg.create_pool(
                     min_size=0,
-                    max_size=max(1, self._url.pool_size // 3),
+                    max_size=max(1, self._url.pool_size // 2),
                     connect=self._connect,
                     reset=_keep,
                 )

@@ -33,6 +33,7 @@ from viral.database.tenancy import (
     current_tenant,
     parse_tenant_id,
 )
+from viral.database.together import Together
 from viral.database.waking import Waking
 from viral.errors import PowerfulRole, TenantContextMissing, ViralError
 from viral.schema.base import TenantOwned
@@ -97,6 +98,8 @@ class Database:
         self._field_keys = field_keys
         self._calls = Calls(url, passwords=passwords)
         self._waking = Waking(self._calls)
+        # Rows of an id and JSON, of callers that ask for the same at once.
+        self.together: Together[tuple[UUID, str]] = Together()
         self._announcing = Announcing(self._calls) if announces else None
         self._engine = create_async_engine(
             url.sqlalchemy,
@@ -135,9 +138,17 @@ class Database:
         token = self._token(parse_tenant_id(tenant_id))
         return await self._calls.fetch(statement, token, *arguments)
 
+    def context(self, tenant_id: UUID) -> str:
+        """Return what names a tenant to functions of the schema: a capability, so a secret."""
+        return self._token(tenant_id)
+
     def wake(self, channel: str) -> None:
         """Tell those who listen on a channel that there is something to look at, very soon."""
         self._waking.wake(channel)
+
+    def may_wake(self, channel: str) -> bool:
+        """Say whether a statement is to wake a channel itself; if not, call `wake`."""
+        return self._waking.may_ride(channel)
 
     def announce(self, tenant_id: UUID | None, kind: Kind, row_id: UUID | None = None) -> None:
         """Tell the open pages of a tenant, or of all, that something of a kind changed."""

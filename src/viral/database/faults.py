@@ -182,17 +182,22 @@ def _tls_refusal(error: BaseException, url: ServerUrl) -> ServerRefused | None:
     return None
 
 
+def pool_exhausted(url: ServerUrl, size: int) -> PoolExhausted:
+    """Explain that all `size` connections of a pool are at work."""
+    return PoolExhausted(
+        f"All {size} connections to {url} are in use for {url.pool_timeout_s:g} s.",
+        hint=f'Increase pool size: DATABASE_URL="...?connection_limit={url.pool_size * 2}", or'
+        " put a pooler before the server: `viral pooler start`.",
+    )
+
+
 @contextmanager
 def connecting(url: ServerUrl) -> Iterator[None]:
     """Turn what goes wrong while a connection is made into our errors."""
     try:
         yield
     except PoolTimeout as error:
-        raise PoolExhausted(
-            f"All {url.pool_size} connections to {url} are in use for {url.pool_timeout_s:g} s.",
-            hint=f'Increase pool size: DATABASE_URL="...?connection_limit={url.pool_size * 2}", or'
-            " put a pooler before the server: `viral pooler start`.",
-        ) from error
+        raise pool_exhausted(url, url.pool_size) from error
     except (*DRIVER_ERRORS, DBAPIError) as error:
         fault = connection_fault(error, url)
         if fault is None:

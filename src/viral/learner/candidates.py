@@ -24,10 +24,12 @@ LEAST_DIFFERENCE = 5.0
 
 @dataclass(frozen=True, slots=True)
 class CandidateSet:
-    """What five candidates turned out to be, beside the rank that a learner gave each."""
+    """What five candidates turned out to be, beside the rank and the score of a learner."""
 
     outcomes: tuple[float, ...]
     ranks: tuple[float, ...]
+    ids: tuple[str, ...] = ()
+    scores: tuple[float, ...] = ()
 
 
 def candidate_sets(videos: Sequence[Video]) -> dict[int, tuple[int, ...]]:

@@ -31,10 +31,10 @@ class Contender(Protocol):
 class OurLearner:
     """The additive effects of this package, in their live state."""
 
-    def __init__(self) -> None:
+    def __init__(self, learner: Learner | None = None) -> None:
         # All rows belong to the person who runs the evaluation, so no word can betray another
         # tenant. Waiting for five tenants costs 16 channels .35 MAE and .02 pair accuracy (reach).
-        self._learner = Learner(min_word_tenants=1)
+        self._learner = learner or Learner(min_word_tenants=1)
 
     def forecast(self, video: Video, day: int) -> Forecast:
         prediction = self._learner.predict(video, day)

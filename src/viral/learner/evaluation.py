@@ -32,12 +32,13 @@ CONTENDERS: dict[str, Callable[[], Contender]] = {
 
 @dataclass(frozen=True, slots=True)
 class TargetEvaluation:
-    """All learners on one target; `scored` are our predictions in order of publication."""
+    """All learners on one target; `scored` and `sets` are ours, in order of publication."""
 
     target: Target
     random_regret5: float | None
     learners: dict[str, Measures]
     scored: tuple[Scored, ...]
+    sets: tuple[CandidateSet, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ class _Steps:
 
 
 @dataclass(slots=True)
-class _Run:
+class Run:
     """What one learner said on its way through a history."""
 
     scored: list[Scored] = field(default_factory=list)
@@ -93,18 +94,26 @@ class _Run:
 
 
 def _evaluate_target(history: History, steps: _Steps) -> TargetEvaluation:
-    runs = {name: _live_through(history, start(), steps) for name, start in CONTENDERS.items()}
+    runs = {
+        name: live_through(history, start(), steps.advance) for name, start in CONTENDERS.items()
+    }
     return TargetEvaluation(
         history.target,
         random_regret(runs[OURS].sets),
         {name: measure(run.scored, run.sets) for name, run in runs.items()},
         tuple(runs[OURS].scored),
+        tuple(runs[OURS].sets),
     )
 
 
-def _live_through(history: History, contender: Contender, steps: _Steps) -> _Run:
-    """Each day: learn the outcomes that are known by then, then predict all videos of the day."""
-    run = _Run()
+def live_through(
+    history: History, contender: Contender, advance: Callable[[int], None] | None = None
+) -> Run:
+    """Each day: learn the outcomes that are known by then, then predict all videos of the day.
+
+    `advance` gets the number of each day's videos.
+    """
+    run = Run()
     waiting: deque[tuple[Entry, Forecast]] = deque()
     ages: Counter[str] = Counter()
     for day, todays in groupby(enumerate(history.entries), key=lambda item: item[1].day):
@@ -122,14 +131,18 @@ def _live_through(history: History, contender: Contender, steps: _Steps) -> _Run
                 run.sets.append(_forecast_set(history, position, contender, day))
             ages[entry.video.tenant] += 1
             count += 1
-        steps.advance(count)
+        if advance is not None:
+            advance(count)
     return run
 
 
 def _forecast_set(history: History, first: int, contender: Contender, day: int) -> CandidateSet:
     """Rank all five with the state of the first one's day."""
     entries = [history.entries[position] for position in history.sets[first]]
+    forecasts = [contender.forecast(entry.video, day) for entry in entries]
     return CandidateSet(
         outcomes=tuple(entry.outcome for entry in entries),
-        ranks=tuple(contender.forecast(entry.video, day).rank for entry in entries),
+        ranks=tuple(forecast.rank for forecast in forecasts),
+        ids=tuple(entry.id for entry in entries),
+        scores=tuple(forecast.score for forecast in forecasts),
     )

@@ -7,7 +7,7 @@ from math import exp
 from viral.learner.effects import Effect
 from viral.learner.families import FAMILIES, TENANT
 
-MEMORY_DAYS = 120
+MEMORY_DAYS = 80
 # Two votes for zero: the first tenants of an installation do not set the level alone.
 FIRST_VOTES = 2.0
 DOUBT = 4 / FAMILIES[TENANT[0]].prior_variance

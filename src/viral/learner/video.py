@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from functools import lru_cache
 from math import floor, log2, log10
 from typing import TYPE_CHECKING
 
 from viral.learner.families import GLOBAL, TENANT, EffectKey
+from viral.learner.titles import MOST_WORDS, WORD, phrases, title_keys, title_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-# Letters and digits of any script: titles are not all English.
-WORD = re.compile(r"[^\W_]+")
 # Both goals ask for a video's keys, and who loads their rows before.
 KEYS_KEPT = 8_192
 MOST_TAGS = 10
-MOST_TITLE_WORDS = 10
 NO_TAGS = "[none]"  # what YouTube's data files write for a video without tags
 
 
 @dataclass(frozen=True, slots=True)
 class Video:
-    """What is known of a video before it is published; None is "not known"."""
+    """What is known of a video before it is published; None is "not known".
+
+    `script` are features by name (`scripts.script_features`), `hypotheses` the effects of the
+    tenant's hypotheses that hold for it.
+    """
 
     tenant: str
     category: str
@@ -36,10 +37,8 @@ class Video:
     followers: int | None
     sound: str | None
     hook_type: str | None = None
-    # The opening line, and features of the script by name (`script.script_features`).
     hook: str = ""
     script: tuple[str, ...] = ()
-    # Effects of the tenant's hypotheses that hold for it.
     hypotheses: tuple[EffectKey, ...] = ()
 
 
@@ -57,6 +56,7 @@ def effect_keys(video: Video) -> tuple[EffectKey, ...]:
         ("tag_count", str(min(len(tags), 10))),
         ("title_length", str(min(len(video.title) // 10, 10))),
         *_optional_keys(video),
+        *title_keys(video.title),
         *_word_keys(video, tags),
         *video.hypotheses,
     )
@@ -77,21 +77,31 @@ def words_of(video: Video) -> tuple[str, ...]:
 
 def _optional_keys(video: Video) -> Iterator[EffectKey]:
     if video.duration_s is not None:
-        yield "duration", str(floor(log2(1 + video.duration_s)))
+        octaves = log2(1 + video.duration_s)
+        yield "duration", str(floor(octaves))
+        yield "duration_half", str(floor(2 * octaves))
+        yield "tenant_duration", str(floor(octaves))
     if video.followers is not None:
         yield "followers", str(floor(2 * log10(max(video.followers, 1))))
     if video.sound is not None:
         yield "sound", video.sound
+        yield "tenant_sound", video.sound
     if video.hook_type is not None:
         yield "hook", video.hook_type
         yield "tenant_hook", video.hook_type
+    for feature in video.script:
+        yield "script", feature
+        yield "tenant_script", feature
 
 
 def _word_keys(video: Video, tags: tuple[str, ...]) -> Iterator[EffectKey]:
-    # Ten of each: on tagged videos the tags alone would fill ten places, and titles rank better.
+    """Name tags, words and pairs of words: a bounded number of each, or tags fill all places."""
+    in_title = title_words(video.title)
+    in_hook = title_words(video.hook)
     words = dict.fromkeys(tags[:MOST_TAGS])
-    title_words = dict.fromkeys(WORD.findall(video.title.lower()))
-    words |= dict.fromkeys(list(title_words)[:MOST_TITLE_WORDS])
+    words |= dict.fromkeys(list(dict.fromkeys(in_title))[:MOST_WORDS])
+    words |= dict.fromkeys(list(dict.fromkeys(in_hook))[:MOST_WORDS])
+    words |= dict.fromkeys(phrases(in_title))
     for word in words:
         yield "word", word
         yield "tenant_word", word

@@ -6,6 +6,7 @@ import secrets
 import time
 from datetime import date, datetime
 from decimal import Decimal
+from operator import attrgetter
 from typing import ClassVar
 from uuid import UUID
 
@@ -49,7 +50,7 @@ def uuid7() -> UUID:
 
 def uuid7_run(count: int) -> list[UUID]:
     """Make ids whose order is their position: rows of one batch keep the order they came in."""
-    return sorted(uuid7() for _ in range(count))
+    return sorted((uuid7() for _ in range(count)), key=attrgetter("int"))
 
 
 class Base(DeclarativeBase):

@@ -5,8 +5,17 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, Computed, ForeignKey, Index, UniqueConstraint, func, text
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import (
+    CheckConstraint,
+    Computed,
+    ForeignKey,
+    Index,
+    UniqueConstraint,
+    Uuid,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from viral.schema.base import Base, Created, Identified, JsonObject, TenantOwned, Texts
@@ -225,6 +234,28 @@ class JobWorker(Base):
     started_at: Mapped[datetime] = mapped_column(server_default=func.now())
     heartbeat_at: Mapped[datetime] = mapped_column(server_default=func.now())
     is_leased: Mapped[bool] = mapped_column(server_default=text("false"))
+
+    __table_args__ = (
+        functions_too(),
+        Grant(AUTH, "SELECT", "INSERT", "UPDATE", "DELETE"),
+    )
+
+
+class JobReservation(Base):
+    """Short jobs that a worker took, in place of a mark in each; `open` of them have not ended.
+
+    Until its end is written, such a job waits in `job_queue` as ever: nobody else takes it while
+    this row stands, and what is at work for more than a moment is marked as running.
+    """
+
+    __tablename__ = "job_reservations"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    worker_id: Mapped[UUID]
+    queue: Mapped[str]
+    jobs: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid))
+    open: Mapped[int]
+    made_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
     __table_args__ = (
         functions_too(),

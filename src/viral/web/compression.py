@@ -8,6 +8,8 @@ import random
 from typing import Any
 
 from litestar import Response
+from litestar.serialization import default_serializer
+from litestar.types import Serializer
 
 LEVEL = 5
 # As many bytes as Django adds; see `squeeze`.
@@ -40,6 +42,11 @@ def squeeze(content: bytes) -> bytes:
 class SqueezedPage(Response[str]):
     """A page that is sent compressed."""
 
-    def render(self, content: Any, media_type: str, *more: Any) -> bytes:  # noqa: ANN401 - Litestar's
+    def render(
+        self,
+        content: Any,  # noqa: ANN401 - Litestar's
+        media_type: str,
+        enc_hook: Serializer = default_serializer,
+    ) -> bytes:
         """Encode the page, and compress it."""
-        return squeeze(super().render(content, media_type, *more))
+        return squeeze(super().render(content, media_type, enc_hook))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 from uuid import UUID
 
@@ -12,21 +14,32 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from asyncpg import Record
+
     from viral.database.engine import Database
     from viral.features.jobs.types import JobType
 
 FIRST_RETRY_S = 5.0
 LONGEST_RETRY_S = 3600.0
+# What a handler without a result has as its own.
+NO_RESULT = "{}"
 _START = UUID(int=0)
+_ROWS = "SELECT id, tenant_id, job_type, attempt, crashes, has_payload, payload, place FROM"
 _EXCHANGE = (
-    "SELECT id, tenant_id, job_type, attempt, crashes, has_payload, place"
-    " FROM viral.exchange_jobs($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
+    f"{_ROWS} viral.exchange_jobs($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
 )
+_RESERVE = f"{_ROWS} viral.reserve_jobs($1, $2, $3, $4, $5, $6)"
+# Of so many tenants, those served last, payloads come with the claims.
+_NEAR = 16
+_BEGIN = "SELECT viral.begin_jobs($1, $2, $3, $4)"
 RELEASE = "SELECT viral.release_jobs($1, $2, $3)"
 
 
 class Claim(NamedTuple):
-    """A job that a worker holds. `attempt` fences what it hands in; `crashes` make it a suspect."""
+    """A job that a worker holds. `attempt` fences what it hands in; `crashes` make it a suspect.
+
+    The payload, in JSON, is None where it is to be read, or there is none.
+    """
 
     id: UUID
     tenant_id: UUID | None
@@ -34,6 +47,7 @@ class Claim(NamedTuple):
     attempt: int
     crashes: int
     has_payload: bool
+    payload: str | None = None
 
 
 class Ending(NamedTuple):
@@ -73,40 +87,93 @@ class Exchange:
             None if rate is None else rate.span,
         )
         self._after = _START
+        self._near: list[UUID] = []
 
     def kept(self) -> list[Claim]:
         """Return claims of this worker that the lane is not given yet."""
         return []
 
     async def __call__(
-        self, endings: Sequence[Ending], wanted: int, *, may_suspect: bool = True
+        self,
+        endings: Sequence[Ending],
+        wanted: int,
+        *,
+        may_suspect: bool = True,
+        is_short: bool = False,
     ) -> Answer:
         """Hand in what ended and take up to `wanted` jobs, in one round trip and one commit.
 
-        One of them may be a suspect, whose process died in the middle of it.
+        One of them may be a suspect, whose process died in the middle of it. Jobs that are short
+        are reserved rather than marked as running: `begin` is to be called from time to time. They
+        are taken while the server still writes down what ended: half of it may come to pass.
         """
-        rows = await self._worker.call(
+        if not is_short or not wanted or any(self._limits):
+            return self._answer(await self._exchange(endings, wanted, may_suspect=may_suspect))
+        calls = [self._reserve(wanted, may_suspect=may_suspect)]
+        if endings:
+            calls.append(self._exchange(endings, 0, may_suspect=False))
+        # Both are to have ended before one that failed is told.
+        found = await asyncio.gather(*calls, return_exceptions=True)
+        rows: list[Record] = []
+        for part in found:
+            if isinstance(part, BaseException):
+                raise part
+            rows += part
+        return self._answer(rows)
+
+    async def begin(self, held: Sequence[Claim], *, after_s: float) -> None:
+        """Mark as running what is held since longer than `after_s`, where it was reserved."""
+        await self._worker.call(
+            _BEGIN, self.worker_id, self._queue, [claim.id for claim in held], timedelta(0, after_s)
+        )
+
+    async def _exchange(
+        self, endings: Sequence[Ending], wanted: int, *, may_suspect: bool
+    ) -> list[Record]:
+        is_failed = any(ending.failure is not None for ending in endings)
+        has_results = any(ending.outcome != NO_RESULT for ending in endings)
+        return await self._worker.call(
             _EXCHANGE,
             self.worker_id,
             [ending.claim.id for ending in endings],
             [ending.claim.attempt for ending in endings],
-            [ending.outcome for ending in endings],
-            [ending.failure for ending in endings],
-            [ending.retry_s for ending in endings],
+            # The driver takes its time over arrays, and most of these say nothing.
+            [ending.outcome for ending in endings] if has_results else None,
+            [ending.failure for ending in endings] if is_failed else None,
+            [ending.retry_s for ending in endings] if is_failed else None,
             self._queue,
             wanted,
             self._after,
             *self._limits,
             may_suspect,
+            self._contexts(),
         )
+
+    async def _reserve(self, wanted: int, *, may_suspect: bool) -> list[Record]:
+        return await self._worker.call(
+            _RESERVE,
+            self.worker_id,
+            self._queue,
+            wanted,
+            self._after,
+            may_suspect,
+            self._contexts(),
+        )
+
+    def _contexts(self) -> list[str]:
+        return [self._worker.context(tenant_id) for tenant_id in self._near]
+
+    def _answer(self, rows: Sequence[Record]) -> Answer:
         claims, refused, has_more = [], [], False
-        for *claim, place in rows:
-            if place is not None:
-                self._after, has_more = place, claim[3] == 1
-            elif claim[3] == 0:
-                refused.append(claim[0])
+        for row in rows:
+            if row["place"] is not None:
+                self._after, has_more = row["place"], row["attempt"] == 1
+            elif row["attempt"] == 0:
+                refused.append(row["id"])
             else:
-                claims.append(Claim(*claim))
+                claims.append(Claim(*row[:-1]))
+        served = {claim.tenant_id for claim in claims if claim.tenant_id is not None}
+        self._near = [*(each for each in self._near if each not in served), *served][-_NEAR:]
         return Answer(claims, refused, has_more)
 
 
@@ -118,4 +185,4 @@ def retry_delay_s(attempt: int) -> float:
 
 def encoded(outcome: object) -> str:
     """Encode what a handler returned; raises TypeError for what is no JSON."""
-    return msgspec.json.encode({} if outcome is None else outcome).decode()
+    return NO_RESULT if outcome is None else msgspec.json.encode(outcome).decode()

@@ -36,6 +36,8 @@ HEARTBEAT_S = 2.0
 SILENCE = timedelta(seconds=10)
 TICK_S = 1.0
 RECONNECT_S = 1.0
+# Who hears of a job begins it first, and looks at the clock afterwards.
+CLOCK_AFTER_S = 0.02
 # A handler that blocks the loop for so long is ended with the process; its jobs go on elsewhere.
 STALL_S = 60.0
 
@@ -91,6 +93,8 @@ class Keeper:
             with _told("worker.tick_missed"):
                 wait_s = await self._tick()
             await pause_for_any(wait_s, stop, self._clock_wake)
+            if self._clock_wake.is_set():
+                await pause(stop, CLOCK_AFTER_S)
 
     async def _tick(self) -> float:
         worker, began = self._runtime.worker, monotonic()

@@ -35,6 +35,10 @@ RECONNECT_S = 1.0
 LARGEST_BATCH = 500
 # Jobs are claimed ahead for so long: enough to keep busy, too short for anybody to wait for.
 AHEAD_S = 0.02
+# Where many jobs as short as that wait, they are reserved: marking them would take as long.
+SHORT_S = 0.005
+# A job that was reserved is marked as running when it has been held for so long.
+UNMARKED_S = 1.0
 # Endings wait so long for others while there is work: a commit costs as much for one as for many.
 GATHER_S = 0.005
 # Between two pages of the ring on which everybody is at a limit.
@@ -53,7 +57,6 @@ _SYSTEM_PAYLOADS = "SELECT id, payload::text FROM public.job_queue WHERE id = AN
 class _Running:
     claim: Claim
     handled: Handled | None
-    payload: str | None
     began: float = 0.0
     ends_at: float = inf
     task: asyncio.Task[None] | None = None
@@ -96,7 +99,7 @@ class Lane:
         self._suspects = suspects
         self._processes = processes
         self._arriving: list[Claim] = []
-        self._ahead: deque[tuple[Claim, str | None]] = deque()
+        self._ahead: deque[Claim] = deque()
         # One job may stand here twice: an attempt that lost it, and is ending, and the next one.
         self._running: set[_Running] = set()
         self._endings: list[Ending] = []
@@ -105,6 +108,10 @@ class Lane:
         self._stuck_until = 0.0
         # When to look for claims whose answer was lost.
         self._doubts: list[float] = []
+        # When to mark what was reserved; whether the last exchange found a backlog.
+        self._mark_at = inf
+        self._reserved_at = 0.0
+        self._is_behind = False
         self._wake = asyncio.Event()
         self._may_have_more = True
         self._is_stopping = False
@@ -118,7 +125,7 @@ class Lane:
     def held(self) -> list[Claim]:
         """Return all claims of this lane that have not ended."""
         at_work = [each.claim for each in self._running if each.reason != "lost"]
-        return at_work + [claim for claim, _ in self._ahead] + self._arriving
+        return [*at_work, *self._ahead, *self._arriving]
 
     def stop(self) -> list[Claim]:
         """Claim and begin no more; return what was claimed and is not begun, for others to take."""
@@ -131,7 +138,7 @@ class Lane:
         lost = set(job_ids)
         if not lost:
             return
-        self._ahead = deque(each for each in self._ahead if each[0].id not in lost)
+        self._ahead = deque(each for each in self._ahead if each.id not in lost)
         for running in self._running:
             if running.claim.id in lost:
                 running.interrupt("lost")
@@ -157,6 +164,8 @@ class Lane:
                 await self._hand_in_each(self._stuck)
             if self._doubts and monotonic() >= self._doubts[0]:
                 await self._give_back_strays()
+            if monotonic() >= self._mark_at:
+                await self._mark_reserved()
             wanted = 0 if self._is_stopping else self._wanted()
             if self._endings or (wanted and self._may_have_more):
                 await self._turn(wanted)
@@ -167,9 +176,15 @@ class Lane:
         if self._ahead and not wanted:
             await asyncio.sleep(GATHER_S)
         endings, self._endings = self._endings, []
+        is_short = self._is_behind and self._mean_s is not None and self._mean_s < SHORT_S
+        if is_short:
+            self._reserved_at = monotonic()
+            self._mark_at = min(self._mark_at, self._reserved_at + UNMARKED_S)
         try:
             async with asyncio.timeout(ANSWER_S):
-                answer = await self._exchange(endings, wanted, may_suspect=not self._has_suspect())
+                answer = await self._exchange(
+                    endings, wanted, may_suspect=not self._has_suspect(), is_short=is_short
+                )
         except (ServerError, TimeoutError) as error:
             self._endings = endings + self._endings
             log.warning("worker.server_lost", reason=_words(error))
@@ -179,11 +194,16 @@ class Lane:
             return
         except DRIVER_ERRORS as error:
             log.warning("worker.exchange_refused", reason=_words(error))
+            if is_short:
+                # Jobs may have been taken while this was refused.
+                self._doubts = [monotonic()]
             await self._hand_in_each(endings + self._stuck)
             return
         self._announce([each.claim for each in endings] + answer.claims)
         for job_id in answer.refused:
             log.warning("job.refused", job_id=str(job_id))
+        if wanted:
+            self._is_behind = len(answer.claims) > self._concurrency
         self._may_have_more = answer.has_more or len(answer.claims) >= wanted > 0
         if answer.has_more and not answer.claims:
             await asyncio.sleep(PAGE_S)
@@ -201,11 +221,10 @@ class Lane:
 
     async def _give_back_strays(self) -> None:
         """Give back what was claimed for this lane in an exchange whose answer was lost."""
-        known = {each.id for each in [*self.held(), *self._exchange.kept()]}
-        known |= {each.claim.id for each in self._endings + self._stuck}
+        known = [claim.id for claim in self._known()]
         worker_id = self._exchange.worker_id
         try:
-            strays = await self._runtime.worker.call(_STRAYS, worker_id, self.queue, list(known))
+            strays = await self._runtime.worker.call(_STRAYS, worker_id, self.queue, known)
             if strays:
                 await self._runtime.worker.call(
                     self._exchange.give_back,
@@ -220,6 +239,22 @@ class Lane:
         else:
             self._doubts.pop(0)
             self._may_have_more = True
+
+    async def _mark_reserved(self) -> None:
+        """Mark as running what was reserved and takes longer than expected."""
+        is_last = monotonic() - self._reserved_at > 2 * UNMARKED_S
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                await self._exchange.begin(self._known(), after_s=UNMARKED_S)
+        except (ServerError, *DRIVER_ERRORS) as error:
+            is_last = False
+            log.warning("worker.mark_missed", reason=_words(error))
+        self._mark_at = inf if is_last else monotonic() + UNMARKED_S
+
+    def _known(self) -> list[Claim]:
+        """Return all claims of this worker in this lane: what ended and is not handed in, too."""
+        ended = [each.claim for each in self._endings + self._stuck]
+        return [*self.held(), *self._exchange.kept(), *ended]
 
     async def _hand_in_each(self, endings: Sequence[Ending]) -> None:
         """Hand in one by one what PostgreSQL refused together; a value that it refuses, fails."""
@@ -237,12 +272,17 @@ class Lane:
         if not endings:
             await asyncio.sleep(RECONNECT_S)
 
-    async def _with_payloads(self, answer: Answer) -> list[tuple[Claim, str | None]]:
-        """Read the payloads, a tenant at a time; what cannot be read is given back."""
+    async def _with_payloads(self, answer: Answer) -> list[Claim]:
+        """Read the payloads that did not come along, a tenant at a time.
+
+        What cannot be read is given back.
+        """
         by_tenant: dict[UUID | None, list[UUID]] = defaultdict(list)
         for claim in answer.claims:
-            if claim.has_payload:
+            if claim.has_payload and claim.payload is None:
                 by_tenant[claim.tenant_id].append(claim.id)
+        if not by_tenant:
+            return answer.claims
         payloads: dict[UUID, str] = {}
         failed: dict[UUID | None, str] = {}
         for tenant_id, ids in by_tenant.items():
@@ -259,10 +299,12 @@ class Lane:
                 payloads.update((row[0], row[1]) for row in rows)
         ready = []
         for claim in answer.claims:
-            if claim.has_payload and claim.tenant_id in failed:
+            if claim.id in payloads:
+                ready.append(claim._replace(payload=payloads[claim.id]))
+            elif claim.has_payload and claim.payload is None and claim.tenant_id in failed:
                 self._endings.append(_failed(claim, failed[claim.tenant_id]))
             else:
-                ready.append((claim, payloads.get(claim.id)))
+                ready.append(claim)
         return ready
 
     def _wanted(self) -> int:
@@ -278,8 +320,8 @@ class Lane:
 
     def _begin(self) -> None:
         while self._ahead and len(self._running) < self._concurrency and not self._is_stopping:
-            claim, payload = self._ahead.popleft()
-            running = _Running(claim, HANDLERS.get(claim.job_type), payload, monotonic())
+            claim = self._ahead.popleft()
+            running = _Running(claim, HANDLERS.get(claim.job_type), monotonic())
             running.task = asyncio.create_task(self._attempt(running))
             self._running.add(running)
 
@@ -288,7 +330,7 @@ class Lane:
         return self._suspects.locked() or any(claim.crashes for claim in self.held())
 
     def _unbegun(self) -> list[Claim]:
-        left = [claim for claim, _ in self._ahead]
+        left = list(self._ahead)
         self._ahead.clear()
         return left
 
@@ -332,14 +374,14 @@ class Lane:
     async def _handle(self, running: _Running, handled: Handled) -> object:
         if not running.claim.crashes:
             running.begin()
-            return await self._call(running.claim, handled, running.payload)
+            return await self._call(running.claim, handled)
         # It may be what ended its process: no second suspect is to go down with it.
         async with self._suspects:
             running.begin()
-            return await self._call(running.claim, handled, running.payload)
+            return await self._call(running.claim, handled)
 
-    async def _call(self, claim: Claim, handled: Handled, payload: str | None) -> object:
-        request = _decoded(handled, claim, payload)
+    async def _call(self, claim: Claim, handled: Handled) -> object:
+        request = _decoded(handled, claim)
         if handled.job_type.is_cpu_bound:
             return await self._processes.run(handled.function, *request)
         if claim.tenant_id is not None:
@@ -403,14 +445,14 @@ def _words(error: BaseException) -> str:
     return words[:LONGEST_FAILURE].replace("\0", "?").encode(errors="replace").decode()
 
 
-def _decoded(handled: Handled, claim: Claim, payload: str | None) -> tuple[msgspec.Struct, ...]:
+def _decoded(handled: Handled, claim: Claim) -> tuple[msgspec.Struct, ...]:
     """Read a payload by its type; raise BadInput for one that this type does not take."""
     expected = handled.job_type.payload
     if expected is None:
-        if payload is not None:
+        if claim.payload is not None:
             raise BadInput("the payload is not one of this job")
         return ()
     try:
-        return (msgspec.json.decode(payload or "{}", type=expected),)
+        return (msgspec.json.decode(claim.payload or "{}", type=expected),)
     except msgspec.ValidationError as error:
         raise BadInput(f"the payload of a {claim.job_type} is wrong: {error}") from error

@@ -13,7 +13,7 @@ from viral.learner.newcomer import newcomer_level
 
 
 def vote_weight(variance: float) -> float:
-    return 1 / (1 + 4 * variance / 18**2)
+    return 1 / (1 + 4 * variance / 22**2)
 
 
 def test_nobody_known_means_level_zero() -> None:
@@ -50,11 +50,11 @@ def test_each_tenant_has_one_vote_however_often_it_reports() -> None:
     first_day = history[0].video.published_at.toordinal()
 
     votes = [
-        (own[TENANT], exp(-(row.day - own[TENANT].day) / 120)) for own in learner.tenants.values()
+        (own[TENANT], exp(-(row.day - own[TENANT].day) / 80)) for own in learner.tenants.values()
     ]
     weights = [vote_weight(effect.variance) * fade for effect, fade in votes]
 
-    assert row.variance == pytest.approx(2 * exp(-(row.day - first_day) / 120) + sum(weights))
+    assert row.variance == pytest.approx(2 * exp(-(row.day - first_day) / 80) + sum(weights))
     assert row.mean == pytest.approx(
         sum(weight * effect.mean for weight, (effect, _) in zip(weights, votes, strict=True))
     )
@@ -68,4 +68,4 @@ def test_old_votes_fade() -> None:
     learner.update(make_video("b"), 50, START_DAY + 1200)
 
     own_vote = vote_weight(learner.tenants["b"][TENANT].variance)
-    assert learner.shared[NEWCOMER].variance == pytest.approx(before * exp(-10) + own_vote)
+    assert learner.shared[NEWCOMER].variance == pytest.approx(before * exp(-15) + own_vote)

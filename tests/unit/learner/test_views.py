@@ -8,8 +8,9 @@ import pytest
 from past_videos import START_DAY, make_video, teach
 
 from viral.learner.effects import Effect
-from viral.learner.families import GLOBAL, TENANT
-from viral.learner.learner import Learner, View
+from viral.learner.families import GLOBAL, TENANT, TRUST
+from viral.learner.learner import Learner
+from viral.learner.terms import View
 
 GUESS = ("hypothesis", "hour:6..12")
 
@@ -113,6 +114,23 @@ def test_an_update_tells_what_each_view_foretold() -> None:
     assert (means.live, means.published, former) == (live, 63, 55.5)
     assert (means.shared_former, means.own_former) == (57, 61.5)
     assert means.plain == pytest.approx(means.live - 3)
+
+
+def test_the_former_trust_in_words_is_everybodys() -> None:
+    learner = Learner(min_word_tenants=1)
+    video = make_video(title="cake")
+    teach(learner, video, 80, times=2)
+    learner.shared["word", "cake"].published = 4.0
+    own = learner.tenants["a"]["tenant_word", "cake"]
+    own.published, own.former = 8.0, 2.0
+    trust = learner.shared[TRUST]
+    trust.published, trust.former = 0.5, 1.0
+    former = mean_of(learner, "former", title="cake")
+
+    means = learner.update(video, 70, START_DAY).means
+
+    assert (means.published, means.shared_former, means.own_former) == (56, 62, 53)
+    assert former == 56
 
 
 @pytest.mark.parametrize(

@@ -142,4 +142,4 @@ async def _posts(session: AsyncSession, experiment: Experiment) -> list[tuple[st
         .limit(experiment.most_posts)
     )
     rows = await session.execute(query)
-    return [(label, value) for label, value in rows if value is not None]
+    return [(label, float(value)) for label, value in rows if value is not None]

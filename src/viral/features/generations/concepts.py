@@ -20,6 +20,7 @@ from viral.features.generations.quota import refund_quota, reserved_quota
 from viral.features.generations.tellings import Telling, assign_arms
 from viral.features.generations.timing import timed
 from viral.features.scoring.predictions import Forecast, forecast
+from viral.learner.scripts import Shot, script_features
 from viral.learner.video import Video
 from viral.schema.base import uuid7, uuid7_run
 from viral.schema.content import Concept, ConceptVariant, Generation, Prediction
@@ -206,7 +207,18 @@ def video_of(
         # Of a variant from elsewhere only the title is known.
         hook_type=told.hook_type or concept.hook_type,
         hook=told.hook or concept.hook,
+        script=script_features(_shots(concept.script)),
     )
+
+
+def _shots(script: Sequence[object]) -> list[Shot]:
+    """Read the scenes of a script that say how long they are; imported ones may not."""
+    shots = []
+    for scene in script:
+        match scene:
+            case {"start_s": int(start_s), "end_s": int(end_s), **rest}:
+                shots.append(Shot(end_s - start_s, bool(rest.get("on_screen_text"))))
+    return shots
 
 
 async def predict_concepts(

@@ -13,7 +13,7 @@ from sqlalchemy.types import Uuid
 
 from viral.database.engine import tenant_of, wake_after_commit
 from viral.errors import NotFound
-from viral.features.jobs.queue import CHANNEL
+from viral.features.jobs.queue import CHANNEL, STATUS_NOW, jobs_as_they_are
 from viral.schema.operations import Job
 
 if TYPE_CHECKING:
@@ -126,27 +126,26 @@ async def list_jobs_of(
 ) -> list[JobLine]:
     """List jobs of the session's tenant, which has this slug, newest first, up to `before`."""
     wanted = select(Job).options(load_only(*_ROUTING)).order_by(Job.id.desc()).limit(limit)
-    wanted = wanted.where(Job.tenant_id == tenant_of(session))
     if status is not None:
-        wanted = wanted.where(Job.status == status)
+        wanted = wanted.where(STATUS_NOW.is_not_distinct_from(status))
     if job_type is not None:
         wanted = wanted.where(Job.job_type == job_type)
     if before is not None:
         wanted = wanted.where(Job.id < before)
-    return [_line(job, slug) for job in await session.scalars(wanted)]
+    return [_line(job, slug) for job in await jobs_as_they_are(session, wanted)]
 
 
 async def count_jobs_of(session: AsyncSession, *, newest: int) -> dict[tuple[str, str], int]:
     """Count the session's tenant's newest jobs by type and status."""
     kept = (
-        select(Job.job_type, Job.status)
+        select(Job.job_type, STATUS_NOW)
         .where(Job.tenant_id == tenant_of(session))
         .order_by(Job.id.desc())
         .limit(newest)
         .subquery()
     )
-    counted = select(kept.c.job_type, kept.c.status, func.count()).group_by(
-        kept.c.job_type, kept.c.status
+    counted = select(kept.c.job_type, kept.c.status_now, func.count()).group_by(
+        kept.c.job_type, kept.c.status_now
     )
     return {(row[0], row[1]): row[2] for row in await session.execute(counted)}
 
@@ -201,7 +200,8 @@ async def retry_system_jobs(session: AsyncSession, job_ids: Sequence[UUID]) -> l
             .values(
                 status="pending",
                 is_due=True,
-                scheduled_for=func.now(),
+                # What an attempt of before this moment hands in is refused.
+                scheduled_for=func.clock_timestamp(),
                 attempts=0,
                 crashes=0,
                 progress=0,

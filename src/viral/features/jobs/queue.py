@@ -4,12 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
-from sqlalchemy import ARRAY, Interval, Text, Uuid, func, literal, select
+from sqlalchemy import (
+    ARRAY,
+    Interval,
+    Text,
+    Uuid,
+    and_,
+    case,
+    func,
+    literal,
+    literal_column,
+    select,
+)
 from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm.attributes import set_committed_value
 
 from viral.database.engine import announce_after_commit, tenant_of, wake_after_commit
 from viral.database.faults import sqlstate_of
@@ -22,14 +35,24 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from uuid import UUID
 
+    from sqlalchemy import Select
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from viral.database.engine import Database
 
+# Named in enqueue_jobs.sql as well.
 CHANNEL = "viral_jobs"
 LARGEST_PAYLOAD_BYTES = 256 << 10
+# A job that a worker has reserved runs, though its row does not say so yet.
+STATUS_NOW = case(
+    (
+        and_(Job.status == "pending", Job.id.in_(select(func.viral.jobs_at_work()))),
+        literal_column("'running'"),
+    ),
+    else_=Job.status,
+).label("status_now")
 _NOW = timedelta(0)
-_ENQUEUE = "SELECT viral.enqueue_jobs($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
+_ENQUEUE = "SELECT viral.enqueue_jobs($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +131,7 @@ async def enqueue_many(
         literal(None, Text),
         literal(wish.delay, Interval),
         literal(wish.batch_id, Uuid),
+        False,
     )
     await session.execute(select(func.viral.enqueue_jobs(context, *asked)))
     wake_after_commit(session, CHANNEL)
@@ -123,24 +147,55 @@ async def enqueue_now(
     *,
     wish: Wish = Wish(),
 ) -> list[UUID]:
-    """Put jobs into a tenant's queue in one round trip, for callers without a transaction."""
+    """Put jobs into a tenant's queue in one round trip, for callers without a transaction.
+
+    What several callers ask for at once goes in one statement. Parents are for `enqueue`.
+    """
+    if wish.after:
+        raise BadInput("A job that waits for others is put in by `enqueue`, in a transaction.")
     ids = uuid7_run(len(payloads))
+    rows = [
+        (job_id, _encoded(job_type, payload)) for job_id, payload in zip(ids, payloads, strict=True)
+    ]
+    kind = (
+        tenant_id,
+        job_type.name,
+        job_type.queue,
+        job_type.max_attempts,
+        wish.priority,
+        wish.delay,
+        wish.dedupe_key,
+        wish.batch_id,
+    )
+    await database.together.send(kind, rows, partial(_put, database, tenant_id, job_type, wish))
+    return ids
+
+
+async def _put(
+    database: Database,
+    tenant_id: UUID,
+    job_type: JobType,
+    wish: Wish,
+    rows: Sequence[tuple[UUID, str]],
+) -> None:
+    wakes = database.may_wake(CHANNEL)
     await database.call_for(
         tenant_id,
         _ENQUEUE,
-        ids,
+        [row[0] for row in rows],
         job_type.name,
         job_type.queue,
-        [_encoded(job_type, payload) for payload in payloads],
+        [row[1] for row in rows],
         wish.priority,
         job_type.max_attempts,
         wish.dedupe_key,
         wish.delay,
         wish.batch_id,
+        wakes,
     )
-    database.wake(CHANNEL)
+    if not wakes:
+        database.wake(CHANNEL)
     database.announce(tenant_id, "jobs")
-    return ids
 
 
 async def ask_for_reflexion(session: AsyncSession) -> UUID:
@@ -170,22 +225,32 @@ async def ask_for_all(session: AsyncSession) -> None:
 
 async def find_job(session: AsyncSession, job_id: UUID) -> Job:
     """Find one job of the tenant."""
-    job = await session.scalar(
-        select(Job).where(Job.id == job_id, Job.tenant_id == tenant_of(session))
-    )
-    if job is None:
+    found = await jobs_as_they_are(session, select(Job).where(Job.id == job_id))
+    if not found:
         raise NotFound(f"There is no job {job_id}.")
-    return job
+    return found[0]
 
 
 async def newest_jobs(
     session: AsyncSession, *, limit: int, before: UUID | None = None
 ) -> list[Job]:
     """Return the tenant's newest jobs; with `before`, those that are older than that one."""
-    wanted = select(Job).where(Job.tenant_id == tenant_of(session))
+    wanted = select(Job).order_by(Job.id.desc()).limit(limit)
     if before is not None:
         wanted = wanted.where(Job.id < before)
-    return list(await session.scalars(wanted.order_by(Job.id.desc()).limit(limit)))
+    return await jobs_as_they_are(session, wanted)
+
+
+async def jobs_as_they_are(session: AsyncSession, wanted: Select[Job]) -> list[Job]:
+    """Read jobs of the tenant; those that are at work and not marked yet are shown as running."""
+    rows = await session.execute(
+        wanted.add_columns(STATUS_NOW).where(Job.tenant_id == tenant_of(session))
+    )
+    jobs = []
+    for job, status in rows:
+        set_committed_value(job, "status", status)
+        jobs.append(job)
+    return jobs
 
 
 async def cancel_jobs(session: AsyncSession, job_ids: Sequence[UUID]) -> list[UUID]:
@@ -208,9 +273,9 @@ async def retry_jobs(session: AsyncSession, job_ids: Sequence[UUID]) -> list[UUI
 async def batch_status(session: AsyncSession, batch_id: UUID) -> dict[str, int]:
     """Count the jobs of one batch of the tenant by their status."""
     rows = await session.execute(
-        select(Job.status, func.count())
+        select(STATUS_NOW, func.count())
         .where(Job.tenant_id == tenant_of(session), Job.batch_id == batch_id)
-        .group_by(Job.status)
+        .group_by(STATUS_NOW)
     )
     return {row[0]: row[1] for row in rows}
 

@@ -34,7 +34,8 @@ from viral.features.scoring.hypotheses import Hypotheses, all_hypotheses, with_h
 from viral.features.scoring.predictions import Band, score_band
 from viral.learner.effects import Effect, start_of
 from viral.learner.families import FAMILIES, GLOBAL, WIDTH
-from viral.learner.interval import clipped, next_width
+from viral.learner.interval import next_width
+from viral.learner.scale import squeezed
 from viral.schema.learning import LearnerEffect, SharedEffect
 from viral.schema.results import PerformanceFeedback
 from viral.schema.vocabulary import GOALS, Goal
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from viral.features.reflexion.outcomes import Outcomes
-    from viral.learner.learner import Means
+    from viral.learner.terms import Means
 
 _NOTED = ("applied_no", "engagement_score", "reach_score")
 # Objects between two looks for garbage while learning: about two batches' worth.
@@ -129,7 +130,7 @@ def learn(
     if served is not None:
         band = Band(served.score, served.low, served.high)
     else:
-        foretold = [clipped(each.means.live) for each in updates]
+        foretold = [squeezed(each.means.live) for each in updates]
         band = score_band(foretold, [each.sd for each in updates], width=width.mean)
     outcome = sum(scores.values()) / len(scores)
     width.mean = next_width(width.mean, is_miss=not band.low <= outcome <= band.high)
@@ -242,12 +243,13 @@ async def _apply_batch(
 def _learnt(
     place: int, scores: dict[Goal, float], outcome: float, means: Sequence[Means]
 ) -> Learnt:
-    live = sum(clipped(each.live) for each in means) / len(means)
-    published = sum(clipped(each.published) for each in means) / len(means)
+    live = sum(squeezed(each.live) for each in means) / len(means)
+    published = sum(squeezed(each.published) for each in means) / len(means)
     former = sum(
-        clipped(each.shared_former if is_shared_place(place) else each.own_former) for each in means
+        squeezed(each.shared_former if is_shared_place(place) else each.own_former)
+        for each in means
     ) / len(means)
-    plain = sum(clipped(each.plain) for each in means) / len(means)
+    plain = sum(squeezed(each.plain) for each in means) / len(means)
     return Learnt(
         place=place,
         scores=scores,

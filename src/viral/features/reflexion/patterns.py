@@ -22,10 +22,18 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import InstrumentedAttribute
 
 FEWEST_VIDEOS = 5
-SURE_Z = 1.64
 # Of a pattern that a person can act on; a level, or who follows, is none.
-SHARED_FAMILIES = ("category", "hour", "weekday", "duration", "hook", "sound", "tag_count")
-OWN_FAMILIES = ("tenant_category", "tenant_hook", "tenant_word")
+SHARED_FAMILIES = (
+    "category",
+    "hour",
+    "weekday",
+    "duration",
+    "hook",
+    "script",
+    "sound",
+    "tag_count",
+)
+OWN_FAMILIES = ("tenant_category", "tenant_duration", "tenant_hook", "tenant_script", "tenant_word")
 _REFRESHED = (
     "pattern",
     "evidence_count",
@@ -103,7 +111,9 @@ async def _shared_patterns(session: AsyncSession) -> list[dict[str, object]]:
 def _is_sure(
     mean: InstrumentedAttribute[float], variance: InstrumentedAttribute[float]
 ) -> ColumnElement[bool]:
-    return func.abs(mean) > SURE_Z * func.sqrt(variance)
+    # What is shown is an 80 % interval: it leaves out zero. One fact has several effects (all
+    # videos of a length, this tenant's), and each alone is less sure than what they say together.
+    return func.abs(mean) > Z_80 * func.sqrt(variance)
 
 
 def _pattern(

@@ -238,9 +238,9 @@ async def _watch(
     later = [each for each in fired if each.place > confirmed_no]
     if not later:
         return
-    insight.gain = gain_of(later, await _served(session, insight))
-    if len(later) >= LEAST_WATCHED and insight.gain < 0:
-        reason = f"guard: {len(later)} videos missed by {-insight.gain:.1f} points more with it"
+    insight.gain = gain = gain_of(later, await _served(session, insight))
+    if len(later) >= LEAST_WATCHED and gain < 0:
+        reason = f"guard: {len(later)} videos missed by {-gain:.1f} points more with it"
         await end_insight(session, insight, status="retired", reason=reason, now=now)
         verdicts.retired.append(insight)
 

@@ -14,7 +14,7 @@ from viral.errors import NotFound
 from viral.features.reflexion.results import last_place
 from viral.features.scoring.effects import is_effect
 from viral.learner.effects import Effect
-from viral.learner.families import NEWCOMER
+from viral.learner.families import NEWCOMER, TRUST
 from viral.learner.newcomer import newcomer_level
 from viral.schema.learning import ModelVersion, SharedEffect
 from viral.schema.vocabulary import GOALS
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 PUBLISH_POINTS = 0.5
 PUBLISH_DEVIATIONS = 0.5
+# What the words of a video say altogether, in points: half a point of it is news.
+TRUST_POINTS = 10.0
 _COLUMNS = ("goal", "family", "key", "old", "new")
 _SERVED = ("platform", "goal", "family", "key", "published", "former")
 
@@ -77,14 +79,16 @@ async def publish_shared(
     )
     changes = []
     for row in rows:
+        key = row.family, row.key
         live, doubt = row.mean, row.variance
-        if (row.family, row.key) == NEWCOMER:
+        if key == NEWCOMER:
             # Its row holds votes; the level they give is as sure as it will get.
             votes = Effect(row.mean, row.variance, row.samples, row.day, row.published)
             live, doubt = newcomer_level(votes), 0.0
-        elif not is_effect((row.family, row.key)):
+        elif not is_effect(key) and key != TRUST:
             continue
-        if is_news(live, row.published, doubt):
+        scale = TRUST_POINTS if key == TRUST else 1.0
+        if is_news(scale * live, scale * row.published, doubt):
             changes.append((row.goal, row.family, row.key, row.published, live))
     if changes:
         await serve_version(session, platform, changes, now=now, lead=lead)

@@ -12,7 +12,7 @@ from sqlalchemy import and_, or_, select
 
 from viral.database.bulk import as_arrays, bulk_insert, unnested
 from viral.learner.effects import Effect
-from viral.learner.families import FAMILIES, NEWCOMER, NOISE, WIDTH, EffectKey
+from viral.learner.families import FAMILIES, NEWCOMER, NOISE, TRUST, WIDTH, EffectKey
 from viral.learner.interval import FIRST_WIDTH
 from viral.learner.learner import Learner
 from viral.learner.video import effect_keys
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from viral.learner.video import Video
 
-STATE_ROWS: tuple[EffectKey, ...] = (NOISE, WIDTH, NEWCOMER)
+STATE_ROWS: tuple[EffectKey, ...] = (NOISE, WIDTH, NEWCOMER, TRUST)
 SHARED_FAMILIES = tuple(name for name, family in FAMILIES.items() if family.is_shared)
 OWN_FAMILIES = tuple(name for name, family in FAMILIES.items() if not family.is_shared)
 # The interval of the default score, the mean of the goals, is kept under a goal of its own.

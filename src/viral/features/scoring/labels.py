@@ -18,6 +18,7 @@ _PLAIN = {
     "global": "Starting point",
     "tenant": "Your level so far",
     "newcomer": "Level of new studios",
+    "trust": "How much words count",
     "rest": "Everything smaller",
 }
 
@@ -63,6 +64,19 @@ def _duration(key: str) -> str:
     return f"{2 ** int(key) - 1} to {2 ** (int(key) + 1) - 2} seconds long"
 
 
+def _half_duration(key: str) -> str:
+    first, last = (round(2 ** ((int(key) + step) / 2)) for step in (0, 1))
+    return f"About {first - 1} to {last - 1} seconds long"
+
+
+def _capitals(key: str) -> str:
+    return f"Title with {100 * int(key) // 8} % capitals or a little more"
+
+
+def _marks(key: str) -> str:
+    return f"Your titles with {' '.join(key)}" if key else "Your titles without marks"
+
+
 def _tag_count(key: str) -> str:
     return {"10": "10 hashtags or more", "1": "1 hashtag"}.get(key, f"{key} hashtags")
 
@@ -93,6 +107,19 @@ _SAYINGS: dict[str, Callable[[str], str]] = {
     "duration": _duration,
     "tag_count": _tag_count,
     "title_length": _title_length,
+    "duration_half": _half_duration,
+    "tenant_duration": lambda key: f"Your videos of {_duration(key)}",
+    "title_digits": lambda key: f"Title with {key} digits" + (" or more" if key == "5" else ""),
+    "title_capitals": _capitals,
+    "title_emoji": lambda key: f"Title with {key} emoji" + (" or more" if key == "3" else ""),
+    "tenant_title_start": lambda key: f"Your titles that start with “{key}”",
+    "tenant_title_end": lambda key: f"Your titles that end with “{key}”",
+    "tenant_title_marks": _marks,
+    "script": lambda key: f"Script: {key.replace('-', ' ')}",
+    "tenant_script": lambda key: f"Your scripts: {key.replace('-', ' ')}",
+    "tenant_sound": lambda key: (
+        "Your videos with original sound" if key == "original" else "Your videos with this sound"
+    ),
     "followers": _followers,
     "hook": lambda key: f"Hook: {key.replace('-', ' ')}",
     "tenant_hook": lambda key: f"Your hooks: {key.replace('-', ' ')}",

@@ -7,7 +7,7 @@ from pathlib import Path
 from viral.database.steps import run_script
 
 revision = "0007"
-down_revision = "0005"
+down_revision = "0006"
 
 _SCRIPTS = Path(__file__).with_suffix("")
 

@@ -81,32 +81,38 @@ FUNCTIONS = (
     # The job queue: what a tenant asks for ...
     Function(
         "enqueue_jobs",
-        "text, uuid[], text, text, jsonb[], integer, integer, text, interval, uuid",
+        "text, uuid[], text, text, jsonb[], integer, integer, text, interval, uuid, boolean",
         (APP,),
     ),
     Function("payloads_of", "text, uuid[]", (APP,)),
     Function("wait_for_jobs", "uuid, uuid[]", (APP,)),
     Function("cancel_jobs", "uuid[]", (APP,)),
     Function("retry_jobs", "uuid[]", (APP,)),
+    Function("jobs_at_work", "", (APP,)),
     # ... and what a worker does with the jobs of all.
     Function("heartbeat", "uuid", (WORKER,)),
     Function("lease_worker", "uuid", (WORKER,)),
     Function("lost_jobs", "uuid, uuid[], integer[]", (WORKER,)),
     Function("waiting_places", "text, uuid, integer", ()),
+    Function("next_places", "text, uuid, integer", ()),
+    Function("reserved_jobs", "uuid, uuid[]", ()),
     Function("allowed_jobs", "text, uuid, integer, integer, integer, interval", ()),
     Function("suspect_job", "text, integer", ()),
     Function(
         "claim_jobs", "uuid, text, integer, uuid, integer, integer, interval, boolean", (WORKER,)
     ),
+    Function("owners_of", "text[]", ()),
+    Function("begin_jobs", "uuid, text, uuid[], interval", (WORKER,)),
     Function(
         "finish_jobs", "uuid, uuid[], integer[], jsonb[], text[], double precision[]", (WORKER,)
     ),
     Function(
         "exchange_jobs",
         "uuid, uuid[], integer[], jsonb[], text[], double precision[], text, integer, uuid,"
-        " integer, integer, interval, boolean",
+        " integer, integer, interval, boolean, text[]",
         (WORKER,),
     ),
+    Function("reserve_jobs", "uuid, text, integer, uuid, boolean, text[]", (WORKER,)),
     Function("release_jobs", "uuid, uuid[], integer[]", (WORKER,)),
     Function("stray_jobs", "uuid, text, uuid[]", (WORKER,)),
     Function("hand_over_jobs", "uuid, uuid[], integer[]", (WORKER,)),

@@ -5,6 +5,7 @@
 -- Of the jobs whose process died in the middle of them, one at most, and only where `may_suspect`:
 -- it may be what killed it, and no other is to go down with it again.
 -- The key against twins holds while a job waits: given back, it must not stand in a twin's way.
+-- Beside other claims, but not beside reservations: a lock on their rows is not what keeps them.
 CREATE FUNCTION viral.claim_jobs(
   worker uuid, lane text, wanted integer, after uuid, running_limit integer, rate_limit integer,
   rate_span interval, may_suspect boolean
@@ -13,13 +14,12 @@ CREATE FUNCTION viral.claim_jobs(
   place uuid
 )
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = ''
-SET enable_seqscan = off SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off SET plan_cache_mode = force_generic_plan SET lock_timeout = '5s'
 AS $$
 DECLARE
   places constant integer := CASE WHEN running_limit IS NULL AND rate_limit IS NULL
     THEN least(wanted, 64) ELSE 256 END;
   ring uuid[];
-  wrapped uuid[];
   chosen tid[] := '{}';
   suspect tid;
   share integer;
@@ -27,12 +27,8 @@ BEGIN
   IF wanted < 1 THEN
     RETURN;
   END IF;
-  ring := viral.waiting_places(lane, after, places);
-  IF cardinality(ring) < places THEN
-    wrapped := viral.waiting_places(
-      lane, '00000000-0000-0000-0000-000000000000', places - cardinality(ring));
-    ring := ring || ARRAY(SELECT w.place FROM unnest(wrapped) AS w (place) WHERE w.place <= after);
-  END IF;
+  PERFORM pg_advisory_xact_lock_shared(hashtextextended('lane:' || lane, 0));
+  ring := viral.next_places(lane, after, places);
   IF may_suspect THEN
     suspect := viral.suspect_job(lane, running_limit);
   END IF;
@@ -48,6 +44,8 @@ BEGIN
         WHERE j.status = 'pending' AND j.is_due AND j.queue = lane
           AND j.place = r.place
           AND j.crashes = 0 AND j.scheduled_for <= now()
+          AND j.id NOT IN (
+            SELECT unnest(o.jobs) FROM public.job_reservations AS o WHERE o.queue = lane)
         ORDER BY j.priority DESC, j.id
         LIMIT share FOR UPDATE SKIP LOCKED
       ) AS w

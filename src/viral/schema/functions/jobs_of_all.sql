@@ -10,9 +10,14 @@ CREATE FUNCTION viral.jobs_of_all(
 )
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = ''
 AS $$
-  WITH open AS MATERIALIZED (
+  WITH taken AS MATERIALIZED (
+    SELECT unnest(r.jobs) AS id FROM public.job_reservations AS r
+  ), open AS MATERIALIZED (
     SELECT o.* FROM public.job_queue AS o
-    WHERE of_status IN ('pending', 'blocked', 'running') AND o.status = of_status
+    WHERE of_status IN ('pending', 'blocked', 'running')
+      AND o.status IN ('pending', 'blocked', 'running')
+      AND of_status = CASE WHEN o.status = 'pending' AND o.is_due AND o.id IN (
+        SELECT t.id FROM taken AS t) THEN 'running' ELSE o.status END
   ), found AS (
     (SELECT e.* FROM public.job_queue AS e
      WHERE coalesce(of_status, '') NOT IN ('pending', 'blocked', 'running')
@@ -23,8 +28,10 @@ AS $$
     SELECT o.* FROM open AS o
     WHERE (of_type IS NULL OR o.job_type = of_type) AND (before IS NULL OR o.id < before)
   )
-  SELECT j.id, j.scope, j.tenant_id, j.queue, j.job_type, j.status, j.priority, j.attempts,
-         j.max_attempts, j.crashes, j.progress, j.error_message, j.worker_id, j.created_at,
-         j.scheduled_for, j.started_at, j.completed_at
+  SELECT j.id, j.scope, j.tenant_id, j.queue, j.job_type,
+         CASE WHEN j.status = 'pending' AND j.is_due AND j.id IN (
+           SELECT t.id FROM taken AS t) THEN 'running' ELSE j.status END,
+         j.priority, j.attempts, j.max_attempts, j.crashes, j.progress, j.error_message, j.worker_id,
+         j.created_at, j.scheduled_for, j.started_at, j.completed_at
   FROM found AS j ORDER BY j.id DESC LIMIT at_most
 $$

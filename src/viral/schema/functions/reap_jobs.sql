@@ -23,6 +23,7 @@ BEGIN
   IF cardinality(gone) = 0 THEN
     RETURN 0;
   END IF;
+  PERFORM viral.begin_jobs(g.id, NULL, NULL, '0 s') FROM unnest(gone) AS g (id);
   WITH taken AS (
     UPDATE public.job_queue AS j
     SET status = CASE WHEN j.attempts < j.max_attempts THEN 'pending' ELSE 'failed' END,

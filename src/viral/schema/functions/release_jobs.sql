@@ -9,6 +9,20 @@ AS $$
     FROM unnest(jobs, tries) AS g (id, attempt)
     WHERE j.id = g.id AND j.worker_id = worker AND j.attempts = g.attempt
     RETURNING 1
+  ), dropped AS (
+    UPDATE public.job_reservations AS r
+    SET jobs = ARRAY(SELECT h.id FROM unnest(r.jobs) AS h (id) WHERE h.id NOT IN (
+          SELECT unnest(release_jobs.jobs))),
+        open = r.open - d.jobs
+    FROM (
+      SELECT o.id, count(*)::integer AS jobs
+      FROM public.job_reservations AS o CROSS JOIN LATERAL unnest(o.jobs) AS h (id)
+      WHERE o.worker_id = worker AND h.id IN (SELECT unnest(release_jobs.jobs))
+      GROUP BY o.id
+    ) AS d
+    WHERE r.id = d.id
+    RETURNING d.jobs
   )
-  SELECT count(*)::integer FROM released
+  SELECT (SELECT count(*) FROM released)::integer
+       + coalesce((SELECT sum(d.jobs) FROM dropped AS d), 0)::integer
 $$

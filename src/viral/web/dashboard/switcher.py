@@ -25,6 +25,7 @@ from viral.web.dashboard.flashes import forget_flashes, take_flashes
 from viral.web.dashboard.views import Page, TenantOption
 from viral.web.dependencies import Wired
 from viral.web.forms import Form
+from viral.web.live import Hub
 from viral.web.recognition import caller_of
 from viral.web.requests import WebRequest
 from viral.web.sign_in import keep_session
@@ -64,7 +65,9 @@ async def page_of(
     Whatever is read after it is at least as new as the page's position in the news.
     """
     runtime: Runtime = request.app.state.runtime
-    position = request.app.state.hub.position(identity.tenant_id)
+    # Studio has no news to tell.
+    hub: Hub | None = request.app.state.get("hub")
+    position = None if hub is None else hub.position(identity.tenant_id)
     # Who comes from Clerk changes tenants and signs out there.
     is_ours = request.auth is not None
     tenants = await list_own_tenants(session, identity.credential) if is_ours else []

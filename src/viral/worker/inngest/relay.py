@@ -105,9 +105,17 @@ class Relay(Exchange):
         self.doubt: ServerError | None = None
 
     async def __call__(
-        self, endings: Sequence[Ending], wanted: int, *, may_suspect: bool = True
+        self,
+        endings: Sequence[Ending],
+        wanted: int,
+        *,
+        may_suspect: bool = True,
+        is_short: bool = False,
     ) -> Answer:
-        """Hand in what ended, which answers its calls, and give out what was called for."""
+        """Hand in what ended, which answers its calls, and give out what was called for.
+
+        Nothing is reserved: what was called for is marked as running.
+        """
         if self.doubt is not None:
             doubt, self.doubt = self.doubt, None
             raise doubt
@@ -117,7 +125,10 @@ class Relay(Exchange):
                 if (call := self._call_of(ending.claim)) is not None:
                     # The queue makes the next attempt, with an event of its own.
                     call.fault = None if ending.failure is None else JobEnded("It failed.")
-            refused = (await super().__call__(endings, 0, may_suspect=may_suspect)).refused
+            handed_in = await super().__call__(
+                endings, 0, may_suspect=may_suspect, is_short=is_short
+            )
+            refused = handed_in.refused
             for ending in endings:
                 if self._call_of(ending.claim) is not None:
                     self._drop(ending.claim.id)

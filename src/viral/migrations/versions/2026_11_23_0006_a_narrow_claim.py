@@ -1,0 +1,21 @@
+"""A narrow claim."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from viral.database.steps import run_script
+
+revision = "0006"
+down_revision = "0005"
+
+_SCRIPTS = Path(__file__).with_suffix("")
+
+
+def upgrade() -> None:
+    run_script(_SCRIPTS / "table.sql")
+    run_script(_SCRIPTS / "up.sql")
+
+
+def downgrade() -> None:
+    run_script(_SCRIPTS / "down.sql")
