@@ -118,6 +118,8 @@ _MORE = {
     "remove_member": ("Conflict",),
     "select_variant": ("Conflict",),
 }
+# What is no JSON.
+_FILES = {"export_concepts": ("text/csv", "application/x-ndjson")}
 
 
 def describe(site: Site, routes: Sequence[HTTPRouteHandler]) -> OpenAPIConfig:
@@ -187,6 +189,11 @@ def _complete(operation: Json, path: str, method: str, route: HTTPRouteHandler) 
     if parameters:
         operation["parameters"] = [*operation.get("parameters", ()), *parameters]
     answers = operation["responses"]
+    if operation["operationId"] in _FILES:
+        content = {
+            kind: {"schema": {"type": "string"}} for kind in _FILES[operation["operationId"]]
+        }
+        answers["200"]["content"] = content
     # Litestar's guess of errors, in a form of its own.
     answers.pop("400", None)
     if method == "get":
