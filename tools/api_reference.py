@@ -23,6 +23,7 @@ $ curl -H "Authorization: Bearer vd_live_..." http://127.0.0.1:8000/api/v1/conce
   whose changes need the form's token as `X-CSRFToken`. Key or session decides the tenant, nothing
   else does.
 - **Errors** are problem details (RFC 9457); the [reference](reference.md#errors) has their codes.
+- **Repeating** a POST, reading again what may be unchanged: [using the API](using-the-api.md).
 - **Lists** give `next_cursor`: hand it in as `cursor` for the next page. It is null on the last.
 - **Limits**: 429 with `Retry-After` says how many seconds to wait.
 """

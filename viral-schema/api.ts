@@ -162,6 +162,12 @@ export interface FetchAsked {
   job: string | null;
 }
 
+/** What is wrong with one field of a request. */
+export interface FieldFault {
+  field: string;
+  message: string;
+}
+
 export interface Health {
   status: string;
 }
@@ -309,6 +315,18 @@ export interface PredictionOut {
   low: number;
   high: number;
   reasons: ReasonOut[];
+}
+
+/** Why a request failed, for programs (RFC 9457). */
+export interface Problem {
+  type: string;
+  title: string;
+  status: number;
+  code: string;
+  detail: string;
+  request_id: string;
+  hint?: string;
+  errors?: FieldFault[];
 }
 
 export interface QuotaOut {
@@ -792,6 +810,12 @@ export interface Operations {
   "GET /api/v1/members": {
     status: 200;
     answer: MemberOut[];
+  };
+  /** Show a person of the tenant. */
+  "GET /api/v1/members/{member_id}": {
+    path: { member_id: string };
+    status: 200;
+    answer: MemberOut;
   };
   /** Let a member go, as an admin, or leave; their sessions and keys here end. */
   "DELETE /api/v1/members/{member_id}": {

@@ -661,6 +661,19 @@ export interface ApiUsage {
   response_time_ms: number;
 }
 
+/** A request that its sender may repeat, and what was answered, for a day. */
+export interface IdempotencyKey {
+  tenant_id: Uuid;
+  id: Uuid;
+  sender_id: Uuid;
+  key: string;
+  fingerprint: Base64;
+  status: number | null;
+  headers: Record<string, unknown> | null;
+  body: Base64 | null;
+  begun_at: Timestamp;
+}
+
 /** How far ahead of its pace a caller is: the theoretical arrival time of GCRA. */
 export interface RateLimit {
   bucket: string;
@@ -706,5 +719,6 @@ export interface Tables {
   job_reservations: JobReservation;
   system_metrics: SystemMetric;
   api_usage: ApiUsage;
+  idempotency_keys: IdempotencyKey;
   "viral.rate_limits": RateLimit;
 }

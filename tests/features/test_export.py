@@ -89,7 +89,7 @@ def test_everything_of_a_tenant_travels_but_what_lets_somebody_in() -> None:
         "trends",
     }
     keys = {"api_keys", "invitations", "rate_limits", "sessions", "tenant_contexts"}
-    assert left == of_nobody | keys | {"job_queue", "webhook_events"}
+    assert left == of_nobody | keys | {"idempotency_keys", "job_queue", "webhook_events"}
 
 
 async def test_an_export_holds_all_rows_of_the_tenant_and_no_word_of_another(

@@ -232,7 +232,7 @@ async def test_the_script_runs_again_on_what_it_has_distributed(
         await run(connection, body)
 
         count = await connection.exec_driver_sql("SELECT count(*) FROM pg_dist_partition")
-        assert count.scalar_one() == 23
+        assert count.scalar_one() == 24
 
 
 async def test_row_security_holds_after_the_script(

@@ -160,8 +160,15 @@ def ids_for(path: str, rows: Mapping[str, Row]) -> list[dict[str, str]]:
 
 
 def _closed(document: dict[str, Any]) -> dict[str, Any]:
-    """Leave credentials to the caller, and say that objects hold what they declare alone."""
-    document = {**document, "security": []}
+    """Leave credentials and headers to the caller; objects hold what they declare alone.
+
+    A key of idempotency or a condition that is made up would end most requests early.
+    """
+    paths = {
+        path: {method: _bare(each) for method, each in operations.items()}
+        for path, operations in document["paths"].items()
+    }
+    document = {**document, "security": [], "paths": paths}
     schemas = {
         name: {**each, "additionalProperties": False} if "properties" in each else each
         for name, each in document["components"]["schemas"].items()
@@ -169,8 +176,14 @@ def _closed(document: dict[str, Any]) -> dict[str, Any]:
     for (name, part), narrower in NARROWER.items():
         if name in schemas:
             schemas[name]["properties"] = {**schemas[name]["properties"], part: narrower}
-    document["components"] = {"schemas": schemas}
+    document["components"] = {**document["components"], "schemas": schemas}
+    del document["components"]["securitySchemes"]
     return document
+
+
+def _bare(operation: dict[str, Any]) -> dict[str, Any]:
+    parameters = [each for each in operation.get("parameters", ()) if each["in"] != "header"]
+    return {**operation, "security": [], "parameters": parameters}
 
 
 def _cases(operation: Operation, draws: int, *of_rows: list[dict[str, str]]) -> Iterator[Case]:

@@ -307,6 +307,33 @@ class ApiUsage(Identified, TenantOwned, Base):
     )
 
 
+class IdempotencyKey(Identified, TenantOwned, Base):
+    """A request that its sender may repeat, and what was answered, for a day.
+
+    `status` is null until there is an answer; `body` is null too where it holds a secret.
+    """
+
+    __tablename__ = "idempotency_keys"
+
+    # The API key that asked, or the person who did without one.
+    sender_id: Mapped[UUID]
+    key: Mapped[str]
+    fingerprint: Mapped[bytes]
+    status: Mapped[int | None]
+    headers: Mapped[JsonObject | None] = mapped_column(JSONB(none_as_null=True))
+    body: Mapped[bytes | None]
+    begun_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+    __table_args__ = (
+        UniqueConstraint("tenant_id", "sender_id", "key"),
+        CheckConstraint("length(key) BETWEEN 1 AND 255", name="key"),
+        tenant_only(),
+        functions_too(),
+        Grant(APP, "SELECT", "INSERT", "UPDATE", "DELETE"),
+        Grant(AUTH, "SELECT", "DELETE"),
+    )
+
+
 class RateLimit(Base):
     """How far ahead of its pace a caller is: the theoretical arrival time of GCRA.
 

@@ -101,6 +101,7 @@ class PerformanceFeedback(Identified, TenantOwned, Created, Base):
             postgresql_where=text("applied_no IS NULL AND is_mature"),
         ),
         Index("ix_performance_feedback_applied", "platform", "applied_no"),
+        Index("ix_performance_feedback_learnt", "tenant_id", "platform", "applied_no"),
         Index(
             "ix_performance_feedback_unjudged",
             "tenant_id",

@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from importlib.metadata import version
 
 from litestar import Litestar, Router
 from litestar.config.csrf import CSRFConfig
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 from litestar.middleware import DefineMiddleware
-from litestar.openapi.config import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin
-from litestar.openapi.spec import Components, SecurityScheme
 
 from viral.database.secrets import Secrets
 from viral.errors import ViralError
@@ -37,6 +33,7 @@ from viral.web.api import concepts as concepts_api
 from viral.web.api import invitations as invitations_api
 from viral.web.api import keys as keys_api
 from viral.web.api import performance as performance_api
+from viral.web.api.description import describe
 from viral.web.dashboard import (
     account,
     activity,
@@ -61,9 +58,11 @@ from viral.web.dashboard import jobs as job_pages
 from viral.web.dashboard import reflexion as reflexion_page
 from viral.web.dashboard import trends as trend_pages
 from viral.web.dependencies import DEPENDENCIES
-from viral.web.door import OPEN, Door, finish_answer
+from viral.web.door import Door, finish_answer
+from viral.web.etags import Etags
 from viral.web.form_tokens import FormTokens
 from viral.web.health import health
+from viral.web.idempotency import Idempotency
 from viral.web.invitations import accept_invitation, show_invitation
 from viral.web.live import Hub, live
 from viral.web.problems import answer_error
@@ -183,6 +182,7 @@ API = (
     jobs.cancel,
     jobs.retry,
     members.get_members,
+    members.get_member,
     members.give_role,
     members.remove_member,
     invitations_api.get_invitations,
@@ -220,8 +220,9 @@ def create_application(settings: Settings) -> Litestar:
             ):
                 yield
 
+    api = Router("/api/v1", route_handlers=API, middleware=[Etags(), Idempotency()])
     return Litestar(
-        route_handlers=[*pages, *WEBHOOKS, Router("/api/v1", route_handlers=API)],
+        route_handlers=[*pages, *WEBHOOKS, api],
         lifespan=[open_database],
         state=State(
             {
@@ -243,7 +244,7 @@ def create_application(settings: Settings) -> Litestar:
         },
         # `answer_error` logs what is unexpected, without the texts that a database puts into it.
         logging_config=None,
-        openapi_config=_openapi(site) if _is_described(settings) else None,
+        openapi_config=describe(site, API) if _is_described(settings) else None,
         request_max_body_size=LARGEST_BODY_BYTES,
         debug=False,
     )
@@ -265,23 +266,3 @@ def _is_described(settings: Settings) -> bool:
     if settings.api_description is not None:
         return settings.api_description
     return settings.environment != "production"
-
-
-def _openapi(site: Site) -> OpenAPIConfig:
-    """Describe the API as JSON alone: the pages that Litestar offers load code from elsewhere."""
-    return OpenAPIConfig(
-        title="Viral Dashboard",
-        version=version("viral-dashboard"),
-        use_handler_docstrings=True,
-        render_plugins=[JsonRenderPlugin()],
-        openapi_router=Router("/schema", route_handlers=[], opt=OPEN, include_in_schema=False),
-        components=Components(
-            security_schemes={
-                "session": SecurityScheme(
-                    type="apiKey", name=site.session_cookie, security_scheme_in="cookie"
-                ),
-                "key": SecurityScheme(type="http", scheme="bearer"),
-            }
-        ),
-        security=[{"session": []}, {"key": []}],
-    )

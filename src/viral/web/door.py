@@ -68,12 +68,12 @@ class Door(ASGIMiddleware):
             if door != "open":
                 await recognise(request, is_required=door != "either")
             if request.method not in SAFE_METHODS and not bears_token(request):
-                form = await _read_form(request)
+                form = await read_form(request)
                 # Uploaded files of a request that is refused further in would stay open.
                 stack.push_async_callback(form.close)
                 _refuse_unreadable_token(request, site, form)
                 if request.content_type[0] == RequestEncodingType.MULTI_PART:
-                    receive = _nothing_more
+                    receive = nothing_more
             await next_app(scope, receive, send)
 
 
@@ -196,14 +196,15 @@ def _refuse_foreign_origin(request: WebRequest) -> None:
         )
 
 
-async def _read_form(request: WebRequest) -> FormMultiDict:
+async def read_form(request: WebRequest) -> FormMultiDict:
+    """Read the form of a request; an empty one where it sends something else."""
     try:
         return await request.form()
     except (UnicodeError, LookupError) as error:
         raise HTTPException(status_code=400) from error
 
 
-async def _nothing_more() -> HTTPRequestEvent:
+async def nothing_more() -> HTTPRequestEvent:
     """End a body whose parts were read: a route that takes JSON would wait for it for ever."""
     return {"type": "http.request", "body": b"", "more_body": False}
 

@@ -73,7 +73,9 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 @dataclass(frozen=True, slots=True)
-class _Fault:
+class Fault:
+    """What became of a request that failed."""
+
     status: int
     code: str
     message: str
@@ -87,10 +89,12 @@ def answer_error(request: WebRequest, error: Exception) -> Response[bytes] | Res
     answer = _answer(request, fault)
     if isinstance(error, RateLimited):
         answer.headers["Retry-After"] = str(error.retry_after_s)
+    if isinstance(error, HTTPException) and error.headers:
+        answer.headers.update(error.headers)
     return answer
 
 
-def _answer(request: WebRequest, fault: _Fault) -> Response[bytes] | Response[str]:
+def _answer(request: WebRequest, fault: Fault) -> Response[bytes] | Response[str]:
     if _is_for_programs(request.url.path):
         return _problem(request, fault)
     if fault.status == HTTPStatus.UNAUTHORIZED:
@@ -102,52 +106,57 @@ def _answer(request: WebRequest, fault: _Fault) -> Response[bytes] | Response[st
     return _page(request, fault)
 
 
-def _fault_of(request: WebRequest, error: Exception) -> _Fault:
+def _fault_of(request: WebRequest, error: Exception) -> Fault:
     match error:
         case ViralError() if error.status < HTTPStatus.INTERNAL_SERVER_ERROR:
-            return _Fault(error.status, error.code, error.message, error.hint)
+            return Fault(error.status, error.code, error.message, error.hint)
         case ViralError():
             # Its message may name hosts and roles: for the log, and for the command line.
             _log_failure(request, error, reason=error.message)
-            return _Fault(error.status, error.code, type(error).__doc__ or "", "Try again soon.")
+            return Fault(error.status, error.code, type(error).__doc__ or "", "Try again soon.")
         case HTTPException() if error.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
             return _http_fault(error)
         case DBAPIError() if (sqlstate_of(error) or "").startswith("22"):
-            return _Fault(422, "bad_input", "A value cannot be stored: check its characters.")
+            return Fault(422, "bad_input", "A value cannot be stored: check its characters.")
     _log_failure(request, error, reason=None)
-    return _Fault(500, "unexpected", "Something unexpected happened.", "Report the request's id.")
+    return Fault(500, "unexpected", "Something unexpected happened.", "Report the request's id.")
 
 
-def _http_fault(error: HTTPException) -> _Fault:
+def _http_fault(error: HTTPException) -> Fault:
     if isinstance(error.extra, dict):
-        return _Fault(error.status_code, error.extra["code"], error.detail, error.extra["hint"])
+        return Fault(error.status_code, error.extra["code"], error.detail, error.extra["hint"])
     if isinstance(error.extra, list):
         fields = tuple(FieldFault(each.get("key", "data"), each["message"]) for each in error.extra)
         said = "; ".join(f"{each.field}: {each.message}" for each in fields)
-        return _Fault(422, "bad_input", f"Some values cannot be used: {said}.", fields=fields)
+        return Fault(422, "bad_input", f"Some values cannot be used: {said}.", fields=fields)
     code, message, hint = _KNOWN.get(error.status_code, _KNOWN[400])
-    return _Fault(error.status_code, code, message, hint)
+    return Fault(error.status_code, code, message, hint)
 
 
 def _is_for_programs(path: str) -> bool:
     return path.startswith(("/api/", "/schema/", "/static/", "/webhooks/")) or path == "/health"
 
 
-def _problem(request: WebRequest, fault: _Fault) -> Response[bytes]:
-    problem = Problem(
+def problem_of(fault: Fault, request_id: str) -> Problem:
+    """Say a fault in the words of RFC 9457."""
+    return Problem(
         type=f"urn:viral:problem:{fault.code}",
         title=HTTPStatus(fault.status).phrase,
         status=fault.status,
         code=fault.code,
         detail=fault.message,
-        request_id=request_id(request.scope),
+        request_id=request_id,
         hint=fault.hint,
         errors=list(fault.fields),
     )
+
+
+def _problem(request: WebRequest, fault: Fault) -> Response[bytes]:
+    problem = problem_of(fault, request_id(request.scope))
     return Response(msgspec.json.encode(problem), status_code=fault.status, media_type=PROBLEM_TYPE)
 
 
-def _page(request: WebRequest, fault: _Fault) -> Response[str]:
+def _page(request: WebRequest, fault: Fault) -> Response[str]:
     is_ours = fault.status >= HTTPStatus.INTERNAL_SERVER_ERROR
     shown = ErrorPage(
         status=fault.status,

@@ -9,7 +9,7 @@ from sqlalchemy import Column, DateTime
 from sqlalchemy.dialects.postgresql import JSONB
 
 from viral.database.encryption.fields import encrypted_columns
-from viral.schema.operations import Job
+from viral.schema.operations import IdempotencyKey, Job
 from viral.schema.security import APP, security_of
 from viral.schema.tables import METADATA
 from viral.schema.tenants import AuditEntry, Membership, Tenant, User
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 # Of a person no more than it takes to know them again.
 PERSON = ("id", "email", "name")
-# A job that was taken along would be done twice: here and there.
-_STAYS = {Job.__tablename__}
+# A job that was taken along would be done twice: here and there; a repeated request is a matter of
+# the installation that it was sent to.
+_STAYS = {Job.__tablename__, IdempotencyKey.__tablename__}
 # Deeds with copies are of the installation: the same data give the same file.
 _OF_COPIES = "action NOT IN ('exported tenant', 'restored tenant')"
 

@@ -7,7 +7,7 @@ from datetime import datetime  # noqa: TC003 - the API reads annotations at run 
 from typing import TYPE_CHECKING
 from uuid import UUID  # noqa: TC003 - as above
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import and_, false, func, or_, select
 
 from viral.features.generations.concepts import find_concept, video_of
 from viral.features.reflexion.critiques import outcome_of
@@ -158,14 +158,17 @@ async def _evidence(
     """Count the videos behind effects: of one goal, as both learn from every result."""
     own = select(LearnerEffect.family, LearnerEffect.key, func.max(LearnerEffect.samples)).where(
         LearnerEffect.platform == platform,
-        or_(*(_is_row(LearnerEffect, *row) for row in rows)),
+        or_(false(), *(_is_row(LearnerEffect, *row) for row in rows)),
     )
     shared = select(
         SharedEffect.family,
         SharedEffect.key,
         func.max(SharedEffect.samples),
         func.max(SharedEffect.tenants),
-    ).where(SharedEffect.platform == platform, or_(*(_is_row(SharedEffect, *row) for row in rows)))
+    ).where(
+        SharedEffect.platform == platform,
+        or_(false(), *(_is_row(SharedEffect, *row) for row in rows)),
+    )
     found = {
         (family, key): _Evidence(videos)
         for family, key, videos in await session.execute(
@@ -214,7 +217,7 @@ async def _changes(
         .where(
             ScoringAdjustment.platform == platform,
             ScoringAdjustment.reverted_at.is_(None),
-            or_(*matches),
+            or_(false(), *matches),
         )
         .order_by(ScoringAdjustment.id)
     )

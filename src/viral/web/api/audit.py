@@ -42,7 +42,7 @@ class AuditPage(msgspec.Struct, frozen=True):
     next_cursor: str | None
 
 
-@get("/audit", guards=[admins_only])
+@get("/audit", operation_id="list_audit", guards=[admins_only])
 async def get_audit(
     request: WebRequest,
     identity: Person,

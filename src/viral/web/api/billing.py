@@ -18,6 +18,7 @@ from viral.schema.vocabulary import Tier
 from viral.web.deeds import note_deed
 from viral.web.dependencies import Person, Wired
 from viral.web.door import admins_only
+from viral.web.idempotency import SAID_ONCE
 from viral.web.links import link_to
 from viral.web.requests import WebRequest
 
@@ -39,7 +40,7 @@ class BillingPage(msgspec.Struct, frozen=True):
     url: str
 
 
-@post("/billing/checkout", guards=[admins_only])
+@post("/billing/checkout", operation_id="open_checkout", guards=[admins_only], opt=SAID_ONCE)
 async def open_checkout(
     request: WebRequest, runtime: Wired, identity: Person, data: JSONBody[PlanWanted]
 ) -> BillingPage:
@@ -61,7 +62,7 @@ async def open_checkout(
     return await _opened(request, runtime, identity, BillingPage("checkout", url), plan=data.plan)
 
 
-@post("/billing/portal", guards=[admins_only])
+@post("/billing/portal", operation_id="open_portal", guards=[admins_only], opt=SAID_ONCE)
 async def open_portal(request: WebRequest, runtime: Wired, identity: Person) -> BillingPage:
     """Open the page on which the plan is changed or ended, and cards and bills are. Admins only."""
     customer = await _customer(runtime, _stripe(runtime), identity)

@@ -100,7 +100,7 @@ class ConceptsOrdered(msgspec.Struct, frozen=True):
     job_id: UUID
 
 
-@post("/concepts")
+@post("/concepts", operation_id="generate_concepts")
 async def add_concepts(
     runtime: Wired, identity: Person, data: JSONBody[ConceptsWanted]
 ) -> list[ConceptOut]:
@@ -121,7 +121,7 @@ async def add_concepts(
     return [_concept(each) for each in concepts]
 
 
-@get("/concepts")
+@get("/concepts", operation_id="list_concepts")
 async def get_concepts(
     request: WebRequest,
     identity: Person,
@@ -148,7 +148,7 @@ async def get_concepts(
     return ConceptsPage([_concept(each) for each in found[:limit]], next_cursor)
 
 
-@post("/concepts/orders", status_code=202)
+@post("/concepts/orders", operation_id="order_concepts", status_code=202)
 async def order(
     session: Transaction, identity: Person, data: JSONBody[ConceptsWanted]
 ) -> ConceptsOrdered:
@@ -163,7 +163,7 @@ async def order(
     return ConceptsOrdered(await order_concepts(session, wanted))
 
 
-@get("/concepts/export")
+@get("/concepts/export", operation_id="export_concepts")
 async def export_concepts(
     session: Transaction,
     format: Annotated[Literal["csv", "json"], QueryParameter()] = "csv",  # noqa: A002 - its name
@@ -185,19 +185,19 @@ async def export_concepts(
     )
 
 
-@put("/concepts/{concept_id:uuid}/favorite")
+@put("/concepts/{concept_id:uuid}/favorite", operation_id="mark_favorite")
 async def keep(session: Transaction, concept_id: FromPath[UUID]) -> ConceptOut:
     """Make a concept a favourite."""
     return _concept(await keep_concept(session, concept_id, is_favorite=True))
 
 
-@delete("/concepts/{concept_id:uuid}/favorite", status_code=200)
+@delete("/concepts/{concept_id:uuid}/favorite", operation_id="unmark_favorite", status_code=200)
 async def let_go(session: Transaction, concept_id: FromPath[UUID]) -> ConceptOut:
     """Let a concept be no favourite."""
     return _concept(await keep_concept(session, concept_id, is_favorite=False))
 
 
-@get("/concepts/{concept_id:uuid}")
+@get("/concepts/{concept_id:uuid}", operation_id="get_concept")
 async def get_concept(session: Transaction, concept_id: FromPath[UUID]) -> ConceptOut:
     """Show one concept."""
     return _concept(await find_concept(session, concept_id))

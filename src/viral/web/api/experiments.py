@@ -67,7 +67,7 @@ class OutlookOut(msgspec.Struct, frozen=True):
     comparisons: list[Comparison]
 
 
-@get("/experiments")
+@get("/experiments", operation_id="list_experiments")
 async def get_experiments(runtime: Wired, session: Transaction) -> list[ExperimentOut]:
     """List experiments, the newest first, up to 200."""
     running = await running_experiment(session)
@@ -76,7 +76,7 @@ async def get_experiments(runtime: Wired, session: Transaction) -> list[Experime
     return [_experiment(each) for each in await list_experiments(session)]
 
 
-@post("/experiments")
+@post("/experiments", operation_id="start_experiment")
 async def start(
     runtime: Wired, session: Transaction, data: JSONBody[ExperimentWanted]
 ) -> ExperimentOut:
@@ -96,7 +96,7 @@ async def start(
     )
 
 
-@get("/experiments/{experiment_id:uuid}")
+@get("/experiments/{experiment_id:uuid}", operation_id="get_experiment")
 async def get_experiment(
     runtime: Wired, session: Transaction, experiment_id: FromPath[UUID]
 ) -> OutlookOut:
@@ -105,7 +105,7 @@ async def get_experiment(
     return _outlook(await settle_experiment(session, experiment, now=runtime.clock()))
 
 
-@post("/experiments/{experiment_id:uuid}/stop", status_code=200)
+@post("/experiments/{experiment_id:uuid}/stop", operation_id="stop_experiment", status_code=200)
 async def stop(runtime: Wired, session: Transaction, experiment_id: FromPath[UUID]) -> OutlookOut:
     """End an experiment by hand; what its posts taught the learner stays."""
     experiment = await experiment_of(session, experiment_id)

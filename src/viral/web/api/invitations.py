@@ -15,6 +15,7 @@ from viral.schema.vocabulary import Role, email_of, role_of
 from viral.web.deeds import note_deed
 from viral.web.dependencies import Person, Transaction
 from viral.web.door import admins_only
+from viral.web.idempotency import SAID_ONCE
 from viral.web.links import link_to
 from viral.web.requests import WebRequest
 
@@ -43,7 +44,7 @@ class InvitationOut(msgspec.Struct, frozen=True):
     expires_at: datetime
 
 
-@get("/invitations", guards=[admins_only])
+@get("/invitations", operation_id="list_invitations", guards=[admins_only])
 async def get_invitations(session: Transaction) -> list[InvitationOut]:
     """List the invitations that wait, newest first. Admins only."""
     return [
@@ -52,7 +53,7 @@ async def get_invitations(session: Transaction) -> list[InvitationOut]:
     ]
 
 
-@post("/invitations", guards=[admins_only])
+@post("/invitations", operation_id="invite_person", guards=[admins_only], opt=SAID_ONCE)
 async def invite_person(
     request: WebRequest, identity: Person, session: Transaction, data: JSONBody[PersonInvited]
 ) -> InvitationMade:
@@ -63,7 +64,7 @@ async def invite_person(
     return InvitationMade(invitation_id, link_to(request, f"/invitation?token={secret}"))
 
 
-@delete("/invitations/{invitation_id:uuid}", guards=[admins_only])
+@delete("/invitations/{invitation_id:uuid}", operation_id="revoke_invitation", guards=[admins_only])
 async def take_invitation_back(
     request: WebRequest, identity: Person, session: Transaction, invitation_id: FromPath[UUID]
 ) -> None:

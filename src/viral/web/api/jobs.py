@@ -44,7 +44,7 @@ class JobsPage(msgspec.Struct, frozen=True):
     next_cursor: str | None
 
 
-@get("/jobs")
+@get("/jobs", operation_id="list_jobs")
 async def get_jobs(
     request: WebRequest,
     identity: Person,
@@ -65,13 +65,13 @@ async def get_jobs(
     return JobsPage([_job(each) for each in found[:limit]], next_cursor)
 
 
-@get("/jobs/{job_id:uuid}")
+@get("/jobs/{job_id:uuid}", operation_id="get_job")
 async def get_job(session: Transaction, job_id: FromPath[UUID]) -> JobOut:
     """Show how a job goes."""
     return _job(await find_job(session, job_id))
 
 
-@post("/jobs/{job_id:uuid}/cancel", status_code=200)
+@post("/jobs/{job_id:uuid}/cancel", operation_id="cancel_job", status_code=200)
 async def cancel(session: Transaction, job_id: FromPath[UUID]) -> JobOut:
     """Cancel a job that has not ended; one that runs is interrupted within seconds."""
     if not await cancel_jobs(session, [job_id]):
@@ -80,7 +80,7 @@ async def cancel(session: Transaction, job_id: FromPath[UUID]) -> JobOut:
     return _job(await find_job(session, job_id))
 
 
-@post("/jobs/{job_id:uuid}/retry", status_code=200)
+@post("/jobs/{job_id:uuid}/retry", operation_id="retry_job", status_code=200)
 async def retry(session: Transaction, job_id: FromPath[UUID]) -> JobOut:
     """Put a failed or canceled job back into the queue."""
     if not await retry_jobs(session, [job_id]):

@@ -19,6 +19,7 @@ from viral.schema.vocabulary import Scope
 from viral.web.deeds import note_deed
 from viral.web.dependencies import Person, Transaction, Wired
 from viral.web.door import require_admin
+from viral.web.idempotency import SAID_ONCE
 from viral.web.moments import in_utc
 from viral.web.requests import WebRequest
 
@@ -51,7 +52,7 @@ class KeyOut(msgspec.Struct, frozen=True):
     last_used_at: datetime | None
 
 
-@get("/api-keys")
+@get("/api-keys", operation_id="list_keys")
 async def get_keys(identity: Person, session: Transaction) -> list[KeyOut]:
     """List keys, newest first: to admins the tenant's, to members their own."""
     return [
@@ -69,7 +70,7 @@ async def get_keys(identity: Person, session: Transaction) -> list[KeyOut]:
     ]
 
 
-@post("/api-keys")
+@post("/api-keys", operation_id="create_key", opt=SAID_ONCE)
 async def make_key(
     request: WebRequest,
     runtime: Wired,
@@ -94,7 +95,7 @@ async def make_key(
     return KeyMade(key_id, key)
 
 
-@delete("/api-keys/{key_id:uuid}")
+@delete("/api-keys/{key_id:uuid}", operation_id="revoke_key")
 async def take_key_back(
     request: WebRequest, identity: Person, session: Transaction, key_id: FromPath[UUID]
 ) -> None:

@@ -64,7 +64,7 @@ class ResultsStored(msgspec.Struct, frozen=True):
     rejects: list[RowLeftOut]
 
 
-@post("/performance")
+@post("/performance", operation_id="add_results")
 async def add_results(
     runtime: Wired, session: Transaction, data: JSONBody[list[ResultIn]]
 ) -> ResultsStored:
@@ -80,7 +80,7 @@ async def add_results(
     return _stored(await take_in(session, found, data_source="api"))
 
 
-@post("/performance/imports", request_max_body_size=LARGEST_BYTES)
+@post("/performance/imports", operation_id="import_results", request_max_body_size=LARGEST_BYTES)
 async def add_file(
     runtime: Wired, session: Transaction, data: MultipartBody[ImportFile]
 ) -> ResultsStored:

@@ -117,19 +117,19 @@ class ReplayOut(msgspec.Struct, frozen=True):
     differences: int
 
 
-@get("/reflexion")
+@get("/reflexion", operation_id="get_reflexion")
 async def get_status(runtime: Wired, identity: Person) -> ReflexionStatus:
     """Show how many results were learnt, and the error with learning and without."""
     return await runtime.reading.read(identity.tenant_id, _status)
 
 
-@post("/reflexion/runs", status_code=202)
+@post("/reflexion/runs", operation_id="start_reflexion", status_code=202)
 async def start_run(session: Transaction) -> JobAsked:
     """Ask for learning from the results that wait; a job that waits already is given again."""
     return JobAsked(await ask_for_reflexion(session))
 
 
-@get("/reflexion/adjustments")
+@get("/reflexion/adjustments", operation_id="list_adjustments")
 async def get_adjustments(
     runtime: Wired, identity: Person, limit: Limit = 50
 ) -> list[AdjustmentOut]:
@@ -140,7 +140,11 @@ async def get_adjustments(
     return [_adjustment(each) for each in found]
 
 
-@post("/reflexion/adjustments/{adjustment_id:uuid}/undo", status_code=200)
+@post(
+    "/reflexion/adjustments/{adjustment_id:uuid}/undo",
+    operation_id="undo_adjustment",
+    status_code=200,
+)
 async def undo(
     runtime: Wired, identity: Person, session: Transaction, adjustment_id: FromPath[UUID]
 ) -> AdjustmentOut:
@@ -150,7 +154,9 @@ async def undo(
     )
 
 
-@post("/reflexion/adjustments/{adjustment_id:uuid}/undo-run", status_code=200)
+@post(
+    "/reflexion/adjustments/{adjustment_id:uuid}/undo-run", operation_id="undo_run", status_code=200
+)
 async def undo_whole_run(
     runtime: Wired, identity: Person, session: Transaction, adjustment_id: FromPath[UUID]
 ) -> list[AdjustmentOut]:
@@ -159,7 +165,7 @@ async def undo_whole_run(
     return [_adjustment(each) for each in undone]
 
 
-@post("/reflexion/insights/{insight_id:uuid}/undo", status_code=200)
+@post("/reflexion/insights/{insight_id:uuid}/undo", operation_id="undo_insight", status_code=200)
 async def undo_tested_insight(
     runtime: Wired, identity: Person, session: Transaction, insight_id: FromPath[UUID]
 ) -> list[AdjustmentOut]:
@@ -168,7 +174,7 @@ async def undo_tested_insight(
     return [_adjustment(each) for each in undone]
 
 
-@post("/reflexion/shared/undo", status_code=200)
+@post("/reflexion/shared/undo", operation_id="undo_shared_effect", status_code=200)
 async def undo_shared(
     runtime: Wired, identity: Person, data: JSONBody[SharedEffectIn]
 ) -> AdjustmentOut:
@@ -190,20 +196,20 @@ async def undo_shared(
     return _adjustment(made)
 
 
-@get("/reflexion/report")
+@get("/reflexion/report", operation_id="get_report")
 async def get_report(runtime: Wired, identity: Person) -> ReflexionReport:
     """Show whether learning helps, what its guards wait for, what is on trial, how critics do."""
     return await runtime.reading.read(identity.tenant_id, reflexion_report)
 
 
-@get("/reflexion/why/{concept_id:uuid}")
+@get("/reflexion/why/{concept_id:uuid}", operation_id="explain_concept")
 async def get_why(runtime: Wired, session: Transaction, concept_id: FromPath[UUID]) -> list[Why]:
     """Show why a concept scores as it does, on each platform: effects and what they rest on."""
     _, whys = await why_concept(session, concept_id, hashed=runtime.hashed)
     return whys
 
 
-@post("/reflexion/replays", guards=[operators_only], status_code=200)
+@post("/reflexion/replays", operation_id="check_replay", guards=[operators_only], status_code=200)
 async def check_replay(runtime: Wired, data: JSONBody[ReplayIn]) -> ReplayOut:
     """Build a platform's learnt state anew from all results, and compare it with what is kept.
 
@@ -216,7 +222,7 @@ async def check_replay(runtime: Wired, data: JSONBody[ReplayIn]) -> ReplayOut:
     )
 
 
-@get("/reflexion/insights")
+@get("/reflexion/insights", operation_id="list_insights")
 async def get_insights(runtime: Wired, identity: Person, limit: Limit = 50) -> list[InsightOut]:
     """List patterns in the results, the strongest first."""
     found = await runtime.reading.read(

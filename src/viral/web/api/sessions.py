@@ -42,7 +42,7 @@ class MembershipOut(msgspec.Struct, frozen=True):
     is_current: bool
 
 
-@get("/sessions", guards=[people_only])
+@get("/sessions", operation_id="list_sessions", guards=[people_only])
 async def get_sessions(identity: Person, session: Transaction) -> list[SessionOut]:
     """List where you are signed in, in all your tenants. Not with a key."""
     return [
@@ -57,7 +57,7 @@ async def get_sessions(identity: Person, session: Transaction) -> list[SessionOu
     ]
 
 
-@delete("/sessions", guards=[people_only], status_code=200)
+@delete("/sessions", operation_id="end_sessions", guards=[people_only], status_code=200)
 async def sign_out_everywhere(
     request: WebRequest, identity: Person, session: Transaction
 ) -> SessionsEnded:
@@ -67,7 +67,7 @@ async def sign_out_everywhere(
     return SessionsEnded(ended)
 
 
-@get("/memberships", guards=[people_only])
+@get("/memberships", operation_id="list_memberships", guards=[people_only])
 async def get_memberships(identity: Person, session: Transaction) -> list[MembershipOut]:
     """List your tenants. Not with a key: it is of one tenant."""
     return [

@@ -15,6 +15,7 @@ from viral.schema.tenants import Tenant
 from viral.web.deeds import note_deed
 from viral.web.dependencies import Person, Transaction, Wired
 from viral.web.door import admins_only, operators_only
+from viral.web.etags import VERSIONED, require_match
 from viral.web.requests import WebRequest
 
 
@@ -43,13 +44,13 @@ class TenantOut(msgspec.Struct, frozen=True):
     quota: QuotaOut
 
 
-@get("/tenant")
+@get("/tenant", operation_id="get_tenant")
 async def get_tenant(runtime: Wired, session: Transaction) -> TenantOut:
     """Show the tenant that you are signed in to, with its quota."""
     return _tenant(await own_tenant(session), now=runtime.clock())
 
 
-@patch("/tenant", guards=[admins_only])
+@patch("/tenant", operation_id="rename_tenant", guards=[admins_only], opt=VERSIONED)
 async def rename(
     request: WebRequest,
     runtime: Wired,
@@ -58,12 +59,16 @@ async def rename(
     data: JSONBody[NameWanted],
 ) -> TenantOut:
     """Give the tenant another name; its slug stays. Admins only."""
+    now = runtime.clock()
+    tenant = await own_tenant(session)
+    await session.refresh(tenant, with_for_update={"key_share": True})
+    require_match(request, _tenant(tenant, now=now))
     tenant = await rename_tenant(session, data.name)
     await note_deed(request, session, identity, "renamed tenant", tenant.name)
-    return _tenant(tenant, now=runtime.clock())
+    return _tenant(tenant, now=now)
 
 
-@get("/tenants", guards=[operators_only])
+@get("/tenants", operation_id="list_tenants", guards=[operators_only])
 async def get_tenants(runtime: Wired) -> list[TenantOut]:
     """List all tenants. Operators only."""
     async with runtime.system.session_without_tenant() as session:

@@ -95,7 +95,7 @@ class TrendsStored(msgspec.Struct, frozen=True):
     rejects: list[LeftOut]
 
 
-@get("/trends")
+@get("/trends", operation_id="list_trends")
 async def get_trends(
     request: WebRequest,
     identity: Person,
@@ -123,7 +123,7 @@ async def get_trends(
     return TrendsPage([_trend(each) for each in found[:limit]], next_cursor)
 
 
-@post("/trends/fetch", guards=[operators_only], status_code=202)
+@post("/trends/fetch", operation_id="fetch_trends", guards=[operators_only], status_code=202)
 async def fetch_now(runtime: Wired) -> FetchAsked:
     """Ask the enabled sources that are due, as a job of the workers.
 
@@ -138,7 +138,7 @@ async def fetch_now(runtime: Wired) -> FetchAsked:
         return FetchAsked(await run_schedule(session, SCHEDULE.name, TRENDS_FETCH))
 
 
-@post("/trends", guards=[operators_only])
+@post("/trends", operation_id="add_trends", guards=[operators_only])
 async def add_trends(runtime: Wired, data: JSONBody[list[TrendIn]]) -> TrendsStored:
     """Store trends for all tenants; one that its source named before is refreshed.
 

@@ -43,7 +43,7 @@ class VariantOut(msgspec.Struct, frozen=True):
     experiment_id: UUID | None
 
 
-@get("/concepts/{concept_id:uuid}/variants")
+@get("/concepts/{concept_id:uuid}/variants", operation_id="list_variants")
 async def get_variants(session: Transaction, concept_id: FromPath[UUID]) -> list[VariantOut]:
     """List the variants of a concept."""
     await find_concept(session, concept_id)
@@ -51,7 +51,7 @@ async def get_variants(session: Transaction, concept_id: FromPath[UUID]) -> list
     return [_variant(each) for each in known.get(concept_id, [])]
 
 
-@post("/concepts/{concept_id:uuid}/variants")
+@post("/concepts/{concept_id:uuid}/variants", operation_id="add_variants")
 async def add_variants(
     runtime: Wired,
     session: Transaction,
@@ -65,7 +65,7 @@ async def add_variants(
     return [_variant(each) for each in found]
 
 
-@put("/concepts/{concept_id:uuid}/selection")
+@put("/concepts/{concept_id:uuid}/selection", operation_id="select_variant")
 async def choose(
     session: Transaction, concept_id: FromPath[UUID], data: JSONBody[VariantChosen]
 ) -> VariantOut:
