@@ -33,6 +33,7 @@ publishing.py
 content.py
          tenant_only(),
 -        functions_too(),
+         Grant(APP, "SELECT", "INSERT", "UPDATE", "DELETE"),
 """,
         needs=["policy-dropped"],
     ),

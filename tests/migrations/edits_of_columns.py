@@ -67,6 +67,11 @@ publishing.py
         "storage",
         r"""
 content.py
+         CheckConstraint("failures >= 0", name="failures"),
+         open_to_all(),
+         system_only(),
+         Grant(APP, "SELECT"),
+         Grant(READONLY, "SELECT"),
          Grant(SYSTEM, "SELECT", "INSERT", "UPDATE", "DELETE"),
 +        {"postgresql_with": {"fillfactor": 50}},
 """,
@@ -75,6 +80,11 @@ content.py
         "unlogged",
         r"""
 content.py
+         CheckConstraint("failures >= 0", name="failures"),
+         open_to_all(),
+         system_only(),
+         Grant(APP, "SELECT"),
+         Grant(READONLY, "SELECT"),
          Grant(SYSTEM, "SELECT", "INSERT", "UPDATE", "DELETE"),
 +        {"prefixes": ["UNLOGGED"]},
 """,

@@ -53,9 +53,9 @@ publishing.py
     Case(
         "another primary key",
         r"""
-content.py
--    source: Mapped[str]
-+    source: Mapped[str] = mapped_column(primary_key=True)
+learning.py
+-    applied_no: Mapped[int] = mapped_column(BigInteger)
++    applied_no: Mapped[int] = mapped_column(BigInteger, primary_key=True)
 """,
     ),
     Case(

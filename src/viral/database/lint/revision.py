@@ -112,6 +112,9 @@ def created_table(node: AstNode) -> str | None:
 def touched_tables(node: AstNode) -> list[str]:
     """Name the tables whose definition a statement changes."""
     match node:
+        case RenameStmt(rename_type=grammar.OBJECT_INDEX):
+            # Since PostgreSQL 12 nobody waits for it.
+            return []
         case AlterTableStmt() | IndexStmt() | RenameStmt() | CreateTrigStmt():
             return [table_name(node.relation)] if node.relation else []
         case CreatePolicyStmt() | AlterPolicyStmt():
