@@ -242,4 +242,4 @@ async def test_a_schedule_of_a_type_that_nobody_does_is_refused(shell: Shell) ->
 
     assert answer.code == 1
     assert "There is no type of job 'dance'" in answer.err
-    assert "There are: reflexion" in answer.err
+    assert "There are: generate-concepts, reflexion" in answer.err

@@ -39,6 +39,12 @@ ROUTES = (
     "/api/v1/reflexion/adjustments",
     "/api/v1/reflexion/insights",
     "/api/v1/reflexion/report",
+    "/metrics",
+    "/reflexion",
+    "/reflexion/accuracy.csv",
+    "/reflexion/calibration.csv",
+    "/performance",
+    "/performance/weeks.csv",
 )
 
 

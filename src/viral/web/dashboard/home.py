@@ -187,12 +187,15 @@ async def home(request: WebRequest, runtime: Wired) -> Response[str]:
     async with runtime.app.tenant_session(request.user.tenant_id) as session:
         tenant = await own_tenant(session)
         page = await page_of(request, request.user, session, tenant, now=now)
+        # A replica's role reads no jobs.
+        jobs = await list_jobs_of(session, tenant.slug, limit=JOBS_LOOKED_AT)
     may_remove = tenant.is_demo and request.user.is_operator and request.auth is not None
     shown = await runtime.reading.read(
         request.user.tenant_id,
         partial(
             home_page,
             tenant=tenant,
+            jobs=jobs,
             now=now,
             may_remove_demo=may_remove,
             needs_studio=len(page.tenants) <= 1,
@@ -205,14 +208,15 @@ async def home_page(
     session: AsyncSession,
     *,
     tenant: Tenant,
+    jobs: list[JobLine],
     now: datetime,
     may_remove_demo: bool = False,
     needs_studio: bool = False,
 ) -> HomePage:
-    """Read what the page shows, in ten queries however much there is.
+    """Read what the page shows beside the jobs, in nine queries however much there is.
 
     1-2 newest concepts, their predictions; 3 posts of today; 4 views; 5 counts of results; 6 the
-    last results beside their predictions; 7 jobs; 8-9 changes and insights of the week.
+    last results beside their predictions; 7-8 changes and insights of the week.
     """
     quota = quota_of(tenant, now=now)
     concepts = await newest_concepts(session, limit=CONCEPTS_SHOWN)
@@ -221,7 +225,6 @@ async def home_page(
     views, posts_read = await views_since(session, now - VIEWS_OVER)
     learned, pending = await status.count_results(session)
     results = await status.scored_results(session, most=RESULTS_READ)
-    jobs = await list_jobs_of(session, tenant.slug, limit=JOBS_LOOKED_AT)
     accuracy = status.accuracy_of(results)
     return HomePage(
         quota=Quota(quota.used, quota.allowed, quota.renews_at),
