@@ -13,7 +13,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -39,8 +39,8 @@ LOOKS: Final[tuple[tuple[str, int, Literal["light", "dark"]], ...]] = (
     ("phone", 390, "light"),
 )
 PATHS: Final = {
-    **{entry.name: entry.path for group in NAVIGATION for entry in group.entries},
-    **{tab.path.replace("/settings/", "settings-"): tab.path for tab in TABS},
+    **{entry.path: entry.name for group in NAVIGATION for entry in group.entries},
+    **{tab.path: tab.path.strip("/").replace("/", "-") for tab in TABS},
 }
 
 
@@ -105,7 +105,10 @@ async def printed_link(log: Path, process: asyncio.subprocess.Process) -> str:
 
 
 async def test_a_new_user_comes_from_the_link_to_an_undone_adjustment(
-    sign_in_link: str, visit: Visit, tmp_path: Path
+    sign_in_link: str,
+    visit: Visit,
+    tmp_path: Path,
+    record_property: Callable[[str, object], None],
 ) -> None:
     page, album = visit.page, Album(visit.page, folder_of_pictures("journey", tmp_path))
     await page.emulate_media(reduced_motion="reduce")
@@ -116,17 +119,19 @@ async def test_a_new_user_comes_from_the_link_to_an_undone_adjustment(
     await expect(page.get_by_role("heading", level=1)).to_contain_text("Demo studio")
     await album.keep("home")
 
-    await generate_with_the_mouse(page, album, since=since)
+    took_s = await generate_with_the_mouse(page, album) - since
+    record_property("first visit to first concept with its reasons, s", round(took_s, 1))
     await add_a_result_with_the_mouse(page, album)
     await learn_with_the_mouse(page, album)
     await undo_with_the_mouse(page, album)
 
+    assert took_s < FIRST_CONCEPT_WITHIN_S
     assert [] == visit.errors
     assert {sign_in_link.split("/")[2]} == visit.hosts
 
 
-async def generate_with_the_mouse(page: Page, album: Album, *, since: float) -> None:
-    """Order three concepts, see the first with its reasons in time, and open it."""
+async def generate_with_the_mouse(page: Page, album: Album) -> float:
+    """Order three concepts and open the first; give the moment when its reasons were seen."""
     await page.get_by_role("link", name="Generate concepts").click()
     await page.get_by_label("How many").fill("3")
     await album.keep("generate")
@@ -137,8 +142,7 @@ async def generate_with_the_mouse(page: Page, album: Album, *, since: float) -> 
     await expect(cards).to_have_count(3, timeout=SHOWN_WITHIN_MS)
     await cards.first.get_by_text("Why this score").click()
     await expect(cards.first.get_by_text("Starting point")).to_be_visible()
-    took_s = time.monotonic() - since
-    print(f"First visit to first concept with its reasons: {took_s:.1f} s")
+    seen = time.monotonic()
     await album.keep("concepts")
     await cards.first.get_by_role("heading").get_by_role("link").click()
     await expect(page.get_by_role("heading", name="Why this score")).to_be_visible()
@@ -146,8 +150,7 @@ async def generate_with_the_mouse(page: Page, album: Album, *, since: float) -> 
     await page.get_by_role("heading", name="Why this score").scroll_into_view_if_needed()
     await expect(page.locator("#why").get_by_text("Starting point")).to_be_visible()
     await album.keep("why")
-
-    assert took_s < FIRST_CONCEPT_WITHIN_S
+    return seen
 
 
 async def add_a_result_with_the_mouse(page: Page, album: Album) -> None:
@@ -226,6 +229,7 @@ async def favour_by_keys(page: Page, album: Album) -> None:
     await expect(card).to_be_focused()
     await page.keyboard.press("f")
     await expect(card.locator("[data-favorite]")).to_have_attribute("aria-pressed", "true")
+    await page.wait_for_load_state()
     await album.keep("favourite")
     # The way goes on from the card.
     await page.keyboard.press("j")
@@ -240,14 +244,15 @@ async def add_a_result_by_keys(page: Page, album: Album) -> None:
     await tab_to(page, "Video id")
     await page.keyboard.type("by-keys")
     await tab_to(page, "Published (UTC)")
-    # Its parts are month, day, year, hour, minute and half of the day.
-    for part in ("11", "05", "2026", "09", "30", "AM"):
+    # Month and day, whichever comes first, year, hour, minute and half of the day.
+    for part in ("01", "01", "2026", "09", "30", "AM"):
         await page.keyboard.type(part)
     await tab_to(page, "Views")
     await page.keyboard.type("1200")
     await album.keep("result")
     await page.keyboard.press("Enter")
     await expect(page.locator("[data-flash]")).to_contain_text("stored")
+    await page.wait_for_load_state()
     await album.keep("result-added")
 
 
@@ -285,7 +290,7 @@ async def test_every_page_is_kept_in_light_in_dark_and_on_a_phone(
 ) -> None:
     page, folder = visit.page, folder_of_pictures("pages", tmp_path)
     await enter(page, studio)
-    for name, path in PATHS.items():
+    for path, name in PATHS.items():
         await page.goto(studio.address + path)
         for look, width, theme in LOOKS:
             await page.emulate_media(color_scheme=theme)
