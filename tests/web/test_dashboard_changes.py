@@ -36,7 +36,8 @@ async def test_an_adjustment_is_undone_by_its_button(
 
     answer = await alices.submit(action)
 
-    assert (answer.status_code, answer.headers["location"]) == (303, "/reflexion")
+    place = f"/reflexion#adjustment-{adjustment}"
+    assert (answer.status_code, answer.headers["location"]) == (303, place)
     page = await alices.get("/reflexion")
     assert "points again on TikTok." in words(page)
     assert f'action="{action}"' not in page.text

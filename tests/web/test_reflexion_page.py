@@ -176,7 +176,8 @@ async def test_a_run_is_undone_whole_after_a_question(studio: Learned) -> None:
 
     answer = await studio.alices.submit(f"/reflexion/adjustments/{newest}/undo-run")
 
-    assert (answer.status_code, answer.headers["location"]) == (303, "/reflexion")
+    place = f"/reflexion#adjustment-{newest}"
+    assert (answer.status_code, answer.headers["location"]) == (303, place)
     said = words(await studio.alices.get("/reflexion"))
     assert re.search(r"Done 3 changes of .* are undone; what counted before counts again\.", said)
     (counts,) = await studio.ask(

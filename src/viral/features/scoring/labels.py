@@ -88,8 +88,9 @@ def _title_length(key: str) -> str:
 
 
 def _followers(key: str) -> str:
-    first, last = (round(10 ** ((int(key) + step) / 2)) for step in (0, 1))
-    return f"{first:,} to {last:,} followers"
+    # Two digits say enough: the bounds are half powers of ten.
+    first, last = (float(f"{10 ** ((int(key) + step) / 2):.1e}") for step in (0, 1))
+    return f"{first:,.0f} to {last:,.0f} followers"
 
 
 _TYPES = ("hook", "script")

@@ -62,9 +62,8 @@ async def undo(
         session, adjustment_id, user_id=identity.user_id, now=runtime.clock()
     )
     said = f"{what_of(undone)}, counts {points(undone.old_value)} points again"
-    return send_back(
-        request, Flash("success", f"{said} on {platform_name(undone.platform)}. {_FROM_NOW}")
-    )
+    said += f" on {platform_name(undone.platform)}. {_FROM_NOW}"
+    return send_back(request, Flash("success", said), f"{PAGE}#adjustment-{adjustment_id}")
 
 
 @post(
@@ -86,7 +85,8 @@ async def undo_whole_run(
     moment = when(undone[0].applied_at, now)
     was = "is" if len(undone) == 1 else "are"
     said = f"{count(len(undone), 'change')} of {moment} {was} undone; what counted before counts"
-    return send_back(request, Flash("success", f"{said} again. {_FROM_NOW}"))
+    note = Flash("success", f"{said} again. {_FROM_NOW}")
+    return send_back(request, note, f"{PAGE}#adjustment-{adjustment_id}")
 
 
 @post("/reflexion/insights/{insight_id:uuid}/undo", opt={"page": PAGE}, include_in_schema=False)

@@ -61,7 +61,7 @@ async def learn(
     """Ask for learning from the results that wait."""
     await ask_for_reflexion(session)
     return send_back(
-        request, Flash("info", "Learning has begun. Load this page again in a moment.")
+        request, Flash("info", "Learning has begun. What it finds appears on this page.")
     )
 
 

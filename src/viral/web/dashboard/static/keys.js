@@ -47,7 +47,11 @@
 
   // Rows: the one that has the focus, or holds it, is the current one.
   const rows = () => [...document.querySelectorAll("[data-row]")].filter(isSeen);
-  const currentRow = () => document.activeElement?.closest("[data-row]");
+  const currentRow = () => {
+    const at = document.activeElement;
+    // A form leads back to its row by the address alone.
+    return (at && at !== document.body ? at : first(":target"))?.closest("[data-row]");
+  };
   function step(by) {
     const every = rows();
     if (!every.length) return;
