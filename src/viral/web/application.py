@@ -21,6 +21,7 @@ from viral.web.api import (
     audit,
     billing,
     experiments,
+    generations,
     jobs,
     members,
     reflexion,
@@ -65,6 +66,7 @@ from viral.web.health import health
 from viral.web.idempotency import Idempotency
 from viral.web.invitations import accept_invitation, show_invitation
 from viral.web.live import Hub, live
+from viral.web.mcp import mcp
 from viral.web.problems import answer_error
 from viral.web.sign_in import (
     show_sign_in,
@@ -75,6 +77,7 @@ from viral.web.sign_in import (
 )
 from viral.web.site import Site, site_of
 from viral.web.static import static_file
+from viral.web.tools import tools_of
 from viral.web.traffic import Traffic
 from viral.web.usage import Usage
 from viral.web.webhooks import receive_clerk, receive_stripe
@@ -140,6 +143,7 @@ PAGES = (
     sign_out_everywhere,
     static_file,
     live,
+    mcp,
     health,
 )
 WEBHOOKS = (receive_clerk, receive_stripe)
@@ -154,6 +158,7 @@ API = (
     concepts_api.keep,
     concepts_api.let_go,
     concepts_api.get_concept,
+    generations.get_generations,
     variants.get_variants,
     variants.add_variants,
     variants.choose,
@@ -221,7 +226,7 @@ def create_application(settings: Settings) -> Litestar:
                 yield
 
     api = Router("/api/v1", route_handlers=API, middleware=[Etags(), Idempotency()])
-    return Litestar(
+    application = Litestar(
         route_handlers=[*pages, *WEBHOOKS, api],
         lifespan=[open_database],
         state=State(
@@ -248,6 +253,8 @@ def create_application(settings: Settings) -> Litestar:
         request_max_body_size=LARGEST_BODY_BYTES,
         debug=False,
     )
+    application.state.tools = tools_of(application)
+    return application
 
 
 def csrf_of(site: Site) -> CSRFConfig:

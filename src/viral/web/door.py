@@ -42,8 +42,8 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
-# Files and probes say nothing about how long people wait.
-UNTIMED = {"/static/{name}", "/health"}
+# Files and probes say nothing about how long people wait; a call of an agent is timed inside.
+UNTIMED = {"/static/{name}", "/health", "/mcp"}
 TWO_YEARS_S = 63_072_000
 
 

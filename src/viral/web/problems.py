@@ -134,7 +134,10 @@ def _http_fault(error: HTTPException) -> Fault:
 
 
 def _is_for_programs(path: str) -> bool:
-    return path.startswith(("/api/", "/schema/", "/static/", "/webhooks/")) or path == "/health"
+    return path.startswith(("/api/", "/schema/", "/static/", "/webhooks/")) or path in {
+        "/health",
+        "/mcp",
+    }
 
 
 def problem_of(fault: Fault, request_id: str) -> Problem:

@@ -12,15 +12,19 @@ from viral.features.users.api_keys import PREFIX, identify_key
 from viral.features.users.clerk import Verified, clerk_credential, enter_by_clerk
 from viral.features.users.sessions import Identity, identify
 from viral.runtime import Runtime
+from viral.schema.vocabulary import Scope
 from viral.web.clerk import welcome
 from viral.web.requests import SAFE_METHODS, WebRequest
 from viral.web.site import Site, address_of
 
 _BEARER = "bearer "
+_FOR_PROGRAMS = ("/api/", "/mcp")
 # Clerk's own name for the cookie that its script keeps fresh.
 _CLERK_COOKIE = "__session"
 # How long a token that was verified just now may act; Clerk's live about a minute.
 _TOKEN_LIFE = timedelta(minutes=1)
+# A route that asks for the scope itself, once it has read what is wanted.
+ANY_SCOPE = {"any_scope": True}
 
 
 async def recognise(request: WebRequest, *, is_required: bool) -> None:
@@ -29,6 +33,9 @@ async def recognise(request: WebRequest, *, is_required: bool) -> None:
     A header that holds no good key is an error of its own: no cookie stands in for it.
     """
     site: Site = request.app.state.site
+    if (known := request.scope["state"].get("vouched")) is not None:
+        request.scope["user"] = _within_scopes(request, known)
+        return
     if (bearer := _bearer_of(request)) is not None:
         request.scope["user"] = await _by_bearer(request, bearer)
         request.scope["state"]["bears"] = True
@@ -60,6 +67,19 @@ def caller_of(request: WebRequest) -> Caller:
     return caller_at(address, runtime.secrets.pepper)
 
 
+def vouch(identity: Identity, request_id: str) -> dict[str, object]:
+    """Make the state of a request that the application sends to itself for somebody it knows.
+
+    They took their turn in the rate limits with the request that leads to it; scopes are asked.
+    """
+    return {"vouched": identity, "bears": True, "request_id": request_id}
+
+
+def scope_needed(method: str) -> Scope:
+    """Tell which scope a key needs for a method."""
+    return "read" if method in SAFE_METHODS else "write"
+
+
 def bears_token(request: WebRequest) -> bool:
     """Tell whether a program put its key into a header, which no browser does by itself."""
     return "bears" in request.scope["state"]
@@ -67,7 +87,7 @@ def bears_token(request: WebRequest) -> bool:
 
 def _bearer_of(request: WebRequest) -> str | None:
     header = request.headers.get("authorization")
-    if header is None or not request.url.path.startswith("/api/"):
+    if header is None or not request.url.path.startswith(_FOR_PROGRAMS):
         # A proxy in front may ask for a password of its own.
         return None
     if not header.lower().startswith(_BEARER):
@@ -107,8 +127,12 @@ async def _by_key(request: WebRequest, key: str) -> Identity:
         raise NotSignedIn(
             "This API key is not known, revoked or expired.", hint="Make another one."
         ) from error
-    needed = "read" if request.method in SAFE_METHODS else "write"
-    if needed not in identity.scopes:
+    return _within_scopes(request, identity)
+
+
+def _within_scopes(request: WebRequest, identity: Identity) -> Identity:
+    needed = scope_needed(request.method)
+    if needed not in identity.scopes and "any_scope" not in request.route_handler.opt:
         raise NotAllowed(f"This key lacks the scope {needed!r}.", hint="Make a key that has it.")
     return identity
 

@@ -1,0 +1,89 @@
+"""/api/v1/generations: requests for concepts, and all that was written for each."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+import msgspec
+from litestar import Response, get
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import FromQuery, QueryParameter
+
+from viral.features.generations.listing import list_generations
+from viral.web.cursors import Place, cursor_at, place_of
+from viral.web.dependencies import Person, Transaction
+from viral.web.requests import WebRequest
+from viral.web.site import Site
+
+PURPOSE = "generations"
+MOST_GENERATIONS = 100
+
+
+class WrittenOut(msgspec.Struct, frozen=True):
+    """A concept as it was written; `GET /concepts/{concept_id}` has its predictions."""
+
+    id: UUID
+    category: str
+    title: str
+    hook: str
+    hook_type: str | None
+    script: list[object]
+    caption: str
+    hashtags: list[str]
+    duration_s: int | None
+    post_at: datetime | None
+    why_it_works: str
+    prompts: dict[str, object]
+    is_favorite: bool
+
+
+class GenerationOut(msgspec.Struct, frozen=True):
+    """What was asked for, the trends it was made from, and the concepts."""
+
+    id: UUID
+    date: datetime
+    writer: str
+    settings: dict[str, object]
+    is_favorite: bool
+    trends: list[object]
+    concepts: list[WrittenOut]
+
+
+class GenerationsPage(msgspec.Struct, frozen=True):
+    """Generations, newest first; `next_cursor` leads to older ones and is null at the end."""
+
+    generations: list[GenerationOut]
+    next_cursor: str | None
+
+
+class _RawPage(msgspec.Struct, frozen=True):
+    """The same, of documents that the database wrote: they are not read here."""
+
+    generations: list[msgspec.Raw]
+    next_cursor: str | None
+
+
+@get(
+    "/generations",
+    operation_id="list_generations",
+    responses={200: ResponseSpec(GenerationsPage, generate_examples=False)},
+)
+async def get_generations(
+    request: WebRequest,
+    identity: Person,
+    session: Transaction,
+    limit: Annotated[int, QueryParameter(ge=1, le=MOST_GENERATIONS)] = 20,
+    cursor: FromQuery[str | None] = None,
+) -> Response[bytes]:
+    """List generations with their concepts, newest first, a page at a time."""
+    site: Site = request.app.state.site
+    before = place_of(site, identity.tenant_id, cursor, purpose=PURPOSE)
+    found = await list_generations(session, limit=limit + 1, before=before)
+    next_cursor = None
+    if len(found) > limit:
+        last = Place(found[limit - 1].date, found[limit - 1].id)
+        next_cursor = cursor_at(site, identity.tenant_id, last, purpose=PURPOSE)
+    page = _RawPage([msgspec.Raw(each.json) for each in found[:limit]], next_cursor)
+    return Response(msgspec.json.encode(page), media_type="application/json")
