@@ -112,11 +112,10 @@ def created_table(node: AstNode) -> str | None:
 def touched_tables(node: AstNode) -> list[str]:
     """Name the tables whose definition a statement changes."""
     match node:
-        case RenameStmt(rename_type=grammar.OBJECT_INDEX):
-            # Since PostgreSQL 12 nobody waits for it.
-            return []
         case AlterTableStmt() | IndexStmt() | RenameStmt() | CreateTrigStmt():
-            return [table_name(node.relation)] if node.relation else []
+            # Since PostgreSQL 12 nobody waits for an index to be renamed.
+            is_gentle = isinstance(node, RenameStmt) and node.rename_type == grammar.OBJECT_INDEX
+            return [table_name(node.relation)] if node.relation and not is_gentle else []
         case CreatePolicyStmt() | AlterPolicyStmt():
             return [table_name(node.table)]
         case TruncateStmt():
