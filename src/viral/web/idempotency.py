@@ -141,7 +141,7 @@ class _Answer:
         return self.status >= 400  # noqa: PLR2004 - where errors begin (RFC 9110, section 15)
 
     @property
-    def kept_headers(self) -> dict[str, str]:
+    def kept_headers(self) -> dict[str, object]:
         return {
             name.decode("latin-1"): value.decode("latin-1")
             for name, value in self._start["headers"]

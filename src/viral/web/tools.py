@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from inspect import cleandoc
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -154,30 +154,27 @@ def _tool(name: str, path: str, handler: HTTPRouteHandler) -> Tool:
                 in_query.add(each)
             if not field.has_default:
                 required.append(each)
-    schema: Schema = {"type": "object", "properties": properties, "required": required}
+    parts: Schema = {}
     if (data := handler.parsed_data_field) is not None:
-        _add_body(schema, data.annotation)
+        # Fields of a body are arguments beside those of the address.
+        form, parts = _body_of(data.annotation)
+        properties.update(form.get("properties", {}))
+        required.extend(form.get("required", []))
+    schema: Schema = {"type": "object", "properties": properties, "required": required}
+    if parts:
+        schema["$defs"] = parts
     schema["additionalProperties"] = False
     description = cleandoc(handler.fn.__doc__ or "")
     method: Literal["GET", "POST"] = "GET" if "GET" in handler.http_methods else "POST"
     return Tool(name, description, method, path, frozenset(in_query), schema)
 
 
-def _add_body(schema: Schema, kind: object) -> None:
-    """Let the fields of a body be arguments beside those of the address."""
+def _body_of(kind: object) -> tuple[dict[str, Any], Schema]:
+    """Describe a body as an object, and the parts that it refers to; a list is its one field."""
     (form,), parts = msgspec.json.schema_components([kind], ref_template="#/$defs/{name}")
     if form.get("type") == "array":
-        form = {"properties": {ITEMS: form}, "required": [ITEMS]}
-    else:
-        form = parts.pop(form["$ref"].rpartition("/")[2])
-    for part in ("properties", "required"):
-        own, more = schema[part], form.get(part)
-        if isinstance(own, dict):
-            own.update(more or {})
-        elif isinstance(own, list):
-            own.extend(more or [])
-    if parts:
-        schema["$defs"] = parts
+        return {"properties": {ITEMS: form}, "required": [ITEMS]}, parts
+    return parts.pop(form["$ref"].rpartition("/")[2]), parts
 
 
 def _bounds(kind: ParameterKwarg) -> Iterator[tuple[str, object]]:
