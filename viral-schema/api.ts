@@ -168,6 +168,21 @@ export interface FieldFault {
   message: string;
 }
 
+export interface GenerationOut {
+  id: string;
+  date: string;
+  writer: string;
+  settings: Record<string, unknown>;
+  is_favorite: boolean;
+  trends: unknown[];
+  concepts: WrittenOut[];
+}
+
+export interface GenerationsPage {
+  generations: GenerationOut[];
+  next_cursor: string | null;
+}
+
 export interface Health {
   status: string;
 }
@@ -541,6 +556,22 @@ export interface Why {
   similar: Similar[];
 }
 
+export interface WrittenOut {
+  id: string;
+  category: string;
+  title: string;
+  hook: string;
+  hook_type: string | null;
+  script: unknown[];
+  caption: string;
+  hashtags: string[];
+  duration_s: number | null;
+  post_at: string | null;
+  why_it_works: string;
+  prompts: Record<string, unknown>;
+  is_favorite: boolean;
+}
+
 export interface experiments_sequential_Comparison {
   better: string;
   worse: string;
@@ -635,6 +666,12 @@ export interface Operations {
     path: { concept_id: string };
     status: 200;
     answer: ConceptOut;
+  };
+  /** List generations with their concepts, newest first, a page at a time. */
+  "GET /api/v1/generations": {
+    query: { limit?: number; cursor?: string | null };
+    status: 200;
+    answer: GenerationsPage;
   };
   /** List the variants of a concept. */
   "GET /api/v1/concepts/{concept_id}/variants": {
