@@ -13,7 +13,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -105,10 +105,7 @@ async def printed_link(log: Path, process: asyncio.subprocess.Process) -> str:
 
 
 async def test_a_new_user_comes_from_the_link_to_an_undone_adjustment(
-    sign_in_link: str,
-    visit: Visit,
-    tmp_path: Path,
-    record_property: Callable[[str, object], None],
+    sign_in_link: str, visit: Visit, tmp_path: Path
 ) -> None:
     page, album = visit.page, Album(visit.page, folder_of_pictures("journey", tmp_path))
     await page.emulate_media(reduced_motion="reduce")
@@ -120,7 +117,8 @@ async def test_a_new_user_comes_from_the_link_to_an_undone_adjustment(
     await album.keep("home")
 
     took_s = await generate_with_the_mouse(page, album) - since
-    record_property("first visit to first concept with its reasons, s", round(took_s, 1))
+    said = f"From the first visit to the first concept with its reasons: {took_s:.1f} s\n"
+    (album.folder / "time.txt").write_text(said)
     await add_a_result_with_the_mouse(page, album)
     await learn_with_the_mouse(page, album)
     await undo_with_the_mouse(page, album)

@@ -67,7 +67,9 @@ async def page_of(
     runtime: Runtime = request.app.state.runtime
     # Studio has no news to tell.
     hub: Hub | None = request.app.state.get("hub")
-    position = None if hub is None else hub.position(identity.tenant_id)
+    # A page that is the answer to a form cannot be asked for again: it does not listen.
+    is_asked = request.method == "GET"
+    position = hub.position(identity.tenant_id) if hub is not None and is_asked else None
     # Who comes from Clerk changes tenants and signs out there.
     is_ours = request.auth is not None
     tenants = await list_own_tenants(session, identity.credential) if is_ours else []

@@ -88,7 +88,6 @@
     last = performance.now();
     const answer = await fetch(location.href, { headers: { "X-Live": "1" } });
     if (answer.redirected) return say("You are signed out. Load the page again to sign in.");
-    // A page that is the answer to a form cannot be asked for again.
     if (!answer.ok) return;
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     for (const region of regions()) {
