@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -238,7 +239,7 @@ def _bytes(value: str | bytes) -> bytes:
 
 
 def _undeclared(case: Case, answer: httpx.Response) -> list[str]:
-    """Compare an answer with the description; errors, with what all errors look like."""
+    """Compare an answer with the description; errors, with what all errors look like as well."""
     if answer.status_code >= 400:
         if answer.headers["content-type"] != PROBLEM_TYPE:
             return [f"an error of the type {answer.headers['content-type']}"]
@@ -246,7 +247,8 @@ def _undeclared(case: Case, answer: httpx.Response) -> list[str]:
             problem = msgspec.json.decode(answer.content, type=Problem)
         except msgspec.MsgspecError as error:
             return [f"an error of another form: {error}"]
-        return [] if problem.status == answer.status_code else ["an error of another status"]
+        if problem.status != answer.status_code:
+            return ["an error of another status"]
     try:
         case.validate_response(answer, checks=DECLARED)
     except FailureGroup as group:
@@ -373,3 +375,36 @@ def _owned(table: Table, tenant: TestTenant) -> Any:
     if table.name in ids:
         return table.c.id == ids[table.name]
     return table.c.tenant_id == tenant.id if "tenant_id" in table.columns else None
+
+
+async def fuzz_tools(client: httpx.AsyncClient, run: Run, *, key: str) -> None:
+    """Call each tool of an agent with the victim's ids and with junk, in every argument."""
+    headers = {"Authorization": f"Bearer {key}"}
+    listed = await _message(client, run, headers, "tools/list", {})
+    for tool in listed["tools"]:
+        names = tool["inputSchema"]["properties"]
+        filled = [each for name in names for each in ids_for(f"{{{name}}}", run.victim.rows)]
+        values: list[object] = [*NASTY, 0, True, None, [], [{}], {}]
+        for arguments in (*filled, *(dict.fromkeys(names, value) for value in values)):
+            wanted = {"name": tool["name"], "arguments": arguments}
+            result = await _message(client, run, headers, "tools/call", wanted)
+            # Half a character is no JSON: the message is refused before a tool sees it.
+            structure = result.get("structuredContent")
+            if result.get("isError") and msgspec.convert(structure, Problem).status >= 500:
+                run.faults.append(f"{tool['name']}: {structure} for {arguments}")
+
+
+async def _message(
+    client: httpx.AsyncClient,
+    run: Run,
+    headers: Mapping[str, str],
+    method: str,
+    params: Mapping[str, object],
+) -> dict[str, Any]:
+    """Send a message of the agents' protocol; its result, or nothing where it is refused."""
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
+    request = client.build_request("POST", "/mcp", content=body, headers=headers)
+    answer = await run.send(f"{method} {params.get('name', '')}", client, request)
+    assert answer is not None
+    result: dict[str, Any] = answer.json().get("result", {})
+    return result

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, cast
 
 import httpx2
@@ -364,3 +366,15 @@ async def test_an_agent_takes_one_turn_a_message_and_waits_like_others(
 def _call(tool: str, arguments: object = None) -> dict[str, Any]:
     params = {"name": tool, "arguments": arguments}
     return {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+
+
+def test_the_page_names_every_tool_with_its_scope() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "mcp.md").read_text()
+    rows = [line for line in page.splitlines() if line.startswith("| `")]
+
+    told = {
+        name: "read" if "| read |" in row else "write"
+        for row in rows
+        for name in re.findall(r"`(\w+)`", row.split("|")[1])
+    }
+    assert told == {name: "read" if name in READING else "write" for name in OFFERED}

@@ -117,6 +117,7 @@ _MORE = {
     "change_role": ("Conflict",),
     "remove_member": ("Conflict",),
     "select_variant": ("Conflict",),
+    "undo_shared_effect": ("NotFound",),
 }
 # What is no JSON.
 _FILES = {"export_concepts": ("text/csv", "application/x-ndjson")}
