@@ -141,7 +141,6 @@ async def _tell_who_runs(settings: Settings, running: Running) -> None:
     out.print(f"Viral Dashboard runs already (pid {running.pid}, since {running.since}).")
     out.print(f"  Dashboard  {address_of(settings)}")
     out.print(f"  Studio     {studio_address(settings)}")
-    out.print(f"  Studio     {studio_address(settings)}")
     out.print(f"  Sign in    {await _sign_in_link(settings, None)}")
 
 
