@@ -17,6 +17,7 @@ from litestar.middleware import ASGIMiddleware
 from litestar.serialization import encode_json
 from litestar.types import ASGIApp, HTTPResponseStartEvent, Message, Receive, Scope, Send
 
+from viral.features.users.sessions import Identity
 from viral.web.requests import WebRequest
 
 # A route that calls `require_match`.
@@ -26,9 +27,13 @@ _OK, _NOT_MODIFIED = 200, 304
 _TAG_BYTES = 18
 
 
-def etag_of(body: bytes) -> str:
-    """Return the strong tag of an answer's body, quoted."""
-    digest = hashlib.sha256(body).digest()[:_TAG_BYTES]
+def etag_of(body: bytes, identity: Identity | None) -> str:
+    """Return the strong tag of an answer's body, quoted; of the same bytes each tenant has its own.
+
+    So nobody learns by another's tag that two tenants see the same.
+    """
+    owner = b"" if identity is None else identity.tenant_id.bytes
+    digest = hashlib.sha256(owner + body).digest()[:_TAG_BYTES]
     return f'"{base64.urlsafe_b64encode(digest).decode()}"'
 
 
@@ -40,7 +45,7 @@ def require_match(request: WebRequest, current: object) -> None:
     wanted = request.headers.get("if-match")
     if wanted is None or wanted.strip() == "*":
         return
-    if etag_of(encode_json(current)) not in _listed(wanted):
+    if etag_of(encode_json(current), request.user) not in _listed(wanted):
         raise _failed(
             "This has changed since you read it.",
             "Read it again, and send the change with the ETag of that answer.",
@@ -58,14 +63,15 @@ class Etags(ASGIMiddleware):
             _refuse_blind_match(request)
         if request.method == "GET":
             known = _listed(request.headers.get("if-none-match", ""), is_weak=True)
-            send = _Tagged(send, known).take
+            send = _Tagged(request, send, known).take
         await next_app(scope, receive, send)
 
 
 class _Tagged:
     """Holds back how an answer begins until its body is there."""
 
-    def __init__(self, send: Send, known: frozenset[str]) -> None:
+    def __init__(self, request: WebRequest, send: Send, known: frozenset[str]) -> None:
+        self._request = request
         self._send = send
         self._known = known
         self._start: HTTPResponseStartEvent | None = None
@@ -83,7 +89,7 @@ class _Tagged:
                 await self._finish(self._start)
 
     async def _finish(self, start: HTTPResponseStartEvent) -> None:
-        tag = etag_of(self._body)
+        tag = etag_of(self._body, self._request.user)
         headers = MutableScopeHeaders.from_message(start)
         headers["ETag"] = tag
         # A browser may keep it, for whoever is signed in, and asks each time.
