@@ -132,7 +132,8 @@ async def ask_cache(stage: Stage, target: Target) -> Verdict:
     """B10: what was kept for the victim is not served to the attacker."""
     way = stage.ways[target.object]
     identity = own_id(stage.arena.attacker, way)
-    known = "*"
+    # "*" would be met by whatever the attacker has (RFC 9110, section 13.1.2).
+    known = '"unknown"'
     if stage.victim is not None:
         own = way.address(own_id(stage.arena.victim, way))
         theirs = await stage.victim.ask(way.method, own)
