@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
+from viral.features.experiments.trials import running_experiment
+from viral.features.experiments.verdicts import settle_experiment
 from viral.features.generations.costs import spent_today
 from viral.features.reflexion.adjustments import guard_adjustments
 from viral.features.reflexion.critiques import (
@@ -121,6 +123,8 @@ async def run_reflexion(
                 turn = Turn(name, *places, place=await last_place(lock, name), now=now)
                 await _conclude(session, turn, judged, findings[name], report)
             report.insights += await note_patterns(session, now=now)
+            if (experiment := await running_experiment(session)) is not None:
+                await settle_experiment(session, experiment, now=now)
         if progress is not None:
             progress("Drawing conclusions", number, len(tenants))
     report.tenants = len(tenants)
