@@ -79,6 +79,25 @@ def text_of(result: Any) -> str:
     return str(block.text)
 
 
+def results_of(concepts: list[dict[str, Any]]) -> list[dict[str, object]]:
+    """Make a result of each concept, as an agent reads them where videos are out."""
+    published = datetime.now(UTC) - timedelta(days=4)
+    return [
+        {
+            "id": f"agent-{place}",
+            "platform": "tiktok",
+            "published_at": published.isoformat(),
+            "observed_on": (published + timedelta(days=3)).date().isoformat(),
+            "concept_id": each["id"],
+            "category": each["category"],
+            "views": 900_000,
+            "likes": 200_000,
+            "followers": 1000,
+        }
+        for place, each in enumerate(concepts)
+    ]
+
+
 async def test_an_agent_runs_the_whole_loop(
     application: Litestar,
     alices: Browser,
@@ -88,7 +107,6 @@ async def test_an_agent_runs_the_whole_loop(
     cluster: Cluster,
 ) -> None:
     await live_some_weeks(app, system, cluster, alice)
-    published = datetime.now(UTC) - timedelta(days=4)
     async with agent(application, await make_key(alices)) as client:
         trends = (await told(client, "list_trends", limit=5))["trends"]
         category = trends[0]["category"]
@@ -100,20 +118,7 @@ async def test_an_agent_runs_the_whole_loop(
         stored = await told(
             client,
             "add_results",
-            items=[
-                {
-                    "id": f"agent-{place}",
-                    "platform": "tiktok",
-                    "published_at": published.isoformat(),
-                    "observed_on": (published + timedelta(days=3)).date().isoformat(),
-                    "concept_id": each["id"],
-                    "category": each["category"],
-                    "views": 900_000,
-                    "likes": 200_000,
-                    "followers": 1000,
-                }
-                for place, each in enumerate(concepts)
-            ],
+            items=results_of(concepts),
         )
         run = await told(client, "start_reflexion")
         await work_off(application.state.runtime, alice.id)
