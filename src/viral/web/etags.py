@@ -92,8 +92,8 @@ class _Tagged:
         tag = etag_of(self._body, self._request.user)
         headers = MutableScopeHeaders.from_message(start)
         headers["ETag"] = tag
-        # A browser may keep it, for whoever is signed in, and asks each time.
-        headers["Cache-Control"] = "private, no-cache"
+        # No browser keeps a tenant's data; a program that asks again keeps what it chose to.
+        headers["Cache-Control"] = "no-store"
         headers["Vary"] = "Authorization, Cookie"
         if tag in self._known or "*" in self._known:
             start["status"] = _NOT_MODIFIED
