@@ -102,7 +102,7 @@ async def test_the_diagram_is_searched_and_zoomed_by_keyboard(visit: Visit, addr
     await page.keyboard.press("Enter")
 
     await expect(page.get_by_role("status").last).to_have_text("2 of 3: generations")
-    assert 2 == await page.locator(".er-hit").count()
+    assert 3 == await page.locator(".er-hit").count()
     assert before != await scale.inner_text()
     assert [] == visit.errors
 

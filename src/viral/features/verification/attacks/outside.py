@@ -67,7 +67,7 @@ async def listen(arena: Arena, target: Target) -> Verdict:
         return leaked("a message holds content of the victim")
     if payloads:
         return held(f"{len(payloads):,} messages, with neither tenant nor content")
-    sending = f"{senders} functions send some" if senders else "no function sends any"
+    sending = f"functions that send: {senders}" if senders else "no function sends any"
     return held(f"nothing was heard on {len(channels)} channels; {sending}")
 
 
