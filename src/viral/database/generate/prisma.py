@@ -184,7 +184,8 @@ def _column_field(column: Column[object]) -> Field:
     ]
     return Field(
         _camel(column.name),
-        f"{scalar}?" if column.nullable else scalar,
+        # Prisma reads a list that is NULL as an empty one.
+        f"{scalar}?" if column.nullable and not scalar.endswith("]") else scalar,
         " ".join(filter(None, attributes)),
         "PostgreSQL computes it; writing it is refused."
         if column.computed
@@ -194,8 +195,10 @@ def _column_field(column: Column[object]) -> Field:
 
 def _type(column: Column[object]) -> tuple[str, str]:
     sql = column.type.compile(dialect=_DIALECT)
-    if sql in TYPES:
-        return TYPES[sql]
+    element = sql.removesuffix("[]")
+    if element in TYPES:
+        scalar, native = TYPES[element]
+        return scalar + sql.removeprefix(element), native
     name, _, arguments = sql.partition("(")
     if name in TYPES:
         scalar, native = TYPES[name]
