@@ -58,12 +58,18 @@ def key_of(account: FakeAnthropic) -> dict[str, str]:
 
 
 def test_with_a_key_claude_writes(shell: Shell, account: FakeAnthropic) -> None:
-    account.gives(Says(json.dumps({"drafts": [DRAFT]})))
+    # Ten candidates for a concept are two requests.
+    for_each = [
+        {**DRAFT, **{line: f"{DRAFT[line]} {number}" for line in ("title", "hook", "caption")}}
+        for number in range(10)
+    ]
+    account.gives(*(Says(json.dumps({"drafts": part})) for part in (for_each[:8], for_each[8:])))
 
     written = shell.viral("concepts", "generate", "--tenant", "demo", "--count", "1", "--json")
 
-    assert (0, "A title of Claude's") == (written.code, written.document[0]["title"])
-    assert [MODEL] == [each.body["model"] for each in account.requests]
+    assert written.code == 0
+    assert written.document[0]["title"].startswith("A title of Claude's ")
+    assert [MODEL, MODEL] == [each.body["model"] for each in account.requests]
     assert account.api_key not in written.out + written.err
 
 
