@@ -36,7 +36,7 @@ FROM (
 ) AS g
 ORDER BY g.date DESC, g.id DESC
 """
-_NEWEST = text(_PAGE.format(after=""))
+NEWEST = text(_PAGE.format(after=""))
 _OLDER = text(_PAGE.format(after="WHERE (date, id) < (:date, :id)")).bindparams(
     bindparam("date", type_=TIMESTAMP(timezone=True)), bindparam("id", type_=Uuid())
 )
@@ -56,7 +56,7 @@ async def list_generations(
 ) -> list[GenerationDocument]:
     """List a page of generations, newest first; `before` is where the last page ended."""
     if before is None:
-        rows = await session.execute(_NEWEST, {"limit": limit})
+        rows = await session.execute(NEWEST, {"limit": limit})
     else:
         rows = await session.execute(_OLDER, {"limit": limit, "date": before[0], "id": before[1]})
     return [GenerationDocument(*row) for row in rows]
