@@ -103,9 +103,7 @@ async def _tenants(server: Server) -> list[str]:
             await session.flush()
             await add_member(session, tenant_id=tenant_id, user_id=person.id, role="ADMIN")
             now = datetime.now(UTC)
-            link = await make_sign_in_link(
-                session, tenant_id=tenant_id, user_id=person.id, now=now
-            )
+            link = await make_sign_in_link(session, tenant_id=tenant_id, user_id=person.id, now=now)
         async with app.session_without_tenant() as session:
             token = (await open_session(session, link)).token
         async with app.tenant_session(tenant_id) as session:
@@ -162,7 +160,7 @@ def _program(name: str, ground: Ground, port: int) -> tuple[tuple[str, ...], dic
         "BENCH_URL": f"postgresql://{ROLE}:{ground.password}@{url.host}:{url.port}/{DATABASE}",
         "BENCH_PORT": str(port),
         "BENCH_PEPPER": server.secrets.pepper.hex(),
-        "BENCH_PAGE": listing.NEWEST.text.replace(":limit", "$1"),
+        "BENCH_PAGE": listing.NEWEST,
     }
 
 

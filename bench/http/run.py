@@ -8,7 +8,6 @@ the rounds' ratios.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import sys
 import tempfile

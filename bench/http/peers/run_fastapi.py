@@ -5,7 +5,7 @@ import hmac
 import os
 from collections.abc import AsyncIterator
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 from uuid import UUID
 
 import uvicorn
@@ -30,7 +30,7 @@ app = FastAPI()
 class Base(DeclarativeBase):
     """All tables."""
 
-    type_annotation_map = {dict[str, Any]: JSONB, list[Any]: JSONB, list[str]: JSONB}
+    type_annotation_map: ClassVar = {dict[str, Any]: JSONB, list[Any]: JSONB, list[str]: JSONB}
 
 
 class ApiKey(Base):
@@ -144,7 +144,8 @@ async def tenant_session(
     )
     if tenant_id is None:
         raise HTTPException(401, "unknown key")
-    await session.execute(select(func.set_config("app.tenant", str(tenant_id), True)))
+    is_local = True
+    await session.execute(select(func.set_config("app.tenant", str(tenant_id), is_local)))
     return session
 
 

@@ -48,6 +48,7 @@ def serve(
     `when_stopping` ends what would keep connections open; the server waits for them.
     """
     import uvicorn
+    import uvloop
 
     class Serving(uvicorn.Server):
         async def shutdown(self, sockets: list[socket] | None = None) -> None:
@@ -79,7 +80,8 @@ def serve(
             watcher.cancel()
 
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(live())
+        # Uvicorn chooses a loop only where it starts one itself.
+        uvloop.run(live())
 
 
 async def _once_started(server: Server, act: Callable[[], Awaitable[object]]) -> None:

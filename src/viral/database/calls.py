@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import asyncpg
 
@@ -21,6 +21,7 @@ from viral.database.faults import (
     pool_exhausted,
     sqlstate_of,
 )
+from viral.database.tenancy import TenantConnection, learn_role, read_once
 from viral.errors import ServerRefused
 
 if TYPE_CHECKING:
@@ -48,6 +49,14 @@ class Calls:
         """
         async with self._connected() as connection:
             return await connection.fetch(statement, *arguments)
+
+    async def read(
+        self, context: Callable[[], str], statement: str, *arguments: object
+    ) -> list[asyncpg.Record]:
+        """Run one statement that reads with a tenant's context, which is asked for once it can."""
+        async with self._connected() as proxy:
+            connection = cast("TenantConnection", proxy)  # it has all of the connection's methods
+            return await read_once(connection, context(), statement, *arguments)
 
     async def run(self, statements: str) -> None:
         """Run statements that are not worth preparing, as they will not come again."""
@@ -106,14 +115,21 @@ class Calls:
         for password in passwords:
             try:
                 with connecting(self._url):
-                    return await asyncpg.connect(
+                    connection = await asyncpg.connect(
                         host=self._url.host,
                         port=self._url.port,
                         user=self._url.user,
                         password=password,
                         database=self._url.database,
+                        connection_class=TenantConnection,
                         **self._url.connect_args,
                     )
+                    try:
+                        await learn_role(connection)
+                    except BaseException:
+                        connection.terminate()
+                        raise
+                    return connection
             except ServerRefused as error:
                 if not is_wrong_password(error) or password == passwords[-1]:
                     raise
