@@ -12,6 +12,7 @@ import hashlib
 import hmac
 import re
 from contextvars import ContextVar
+from functools import lru_cache
 from typing import Literal
 from uuid import UUID
 from weakref import ReferenceType, ref
@@ -108,12 +109,15 @@ class TenantConnection(asyncpg.Connection):
 async def read_once(
     connection: TenantConnection, context: str, statement: str, *arguments: object
 ) -> list[asyncpg.Record]:
-    """Run one statement that reads, in a transaction of its own with a tenant's context."""
+    """Run one statement that reads, in a transaction of its own with a tenant's context.
+
+    Canceled, it leaves the transaction open: its caller ends the connection.
+    """
     try:
         await _begin(connection, f"{_CLEAN};BEGIN READ ONLY", context)
         rows = await connection.fetch(statement, *arguments)
         await connection.execute("COMMIT")
-    except BaseException:
+    except asyncpg.PostgresError:
         await _undo(connection)
         raise
     return rows
@@ -150,6 +154,8 @@ async def _undo(connection: TenantConnection) -> None:
         await connection.execute("ROLLBACK")
 
 
+# Few tenants are asked for again and again, and the key that makes tokens is in memory as well.
+@lru_cache(maxsize=1024)
 def context_token(context_key: bytes, tenant_id: UUID) -> str:
     """Derive a tenant's capability: HMAC-SHA-256 of its id under the context key, as hex."""
     token = hmac.digest(context_key, str(tenant_id).encode(), "sha256").hex()

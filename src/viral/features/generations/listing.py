@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -37,8 +36,7 @@ NEWEST = _PAGE.format(after="")
 _OLDER = _PAGE.format(after="WHERE (date, id) < ($2, $3)")
 
 
-@dataclass(frozen=True, slots=True)
-class GenerationDocument:
+class GenerationDocument(NamedTuple):
     """A generation: its place in the list, and its JSON."""
 
     date: datetime
@@ -58,4 +56,4 @@ async def list_generations(
         rows = await database.read_for(tenant_id, NEWEST, limit)
     else:
         rows = await database.read_for(tenant_id, _OLDER, limit, *before)
-    return [GenerationDocument(*row) for row in rows]
+    return [GenerationDocument._make(row) for row in rows]
