@@ -7,10 +7,10 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
 from uuid import UUID
 
+import msgspec
 import structlog
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
@@ -65,8 +65,7 @@ WHERE k.id = u.key_id
 """)
 
 
-@dataclass(frozen=True, slots=True)
-class Use:
+class Use(msgspec.Struct, frozen=True):
     """One answered request: whose, with which key, to which route, and how it ended.
 
     `endpoint` is the route's template; `ended_s` is when, on the monotonic clock.
@@ -80,8 +79,8 @@ class Use:
     method: str
     status: int
     took_ms: int
-    id: UUID = field(default_factory=uuid7)
-    ended_s: float = field(default_factory=time.monotonic)
+    id: UUID = msgspec.field(default_factory=uuid7)
+    ended_s: float = msgspec.field(default_factory=time.monotonic)
 
 
 class Usage:

@@ -23,12 +23,12 @@ SELECT g.date, g.id, json_build_object(
       'hashtags', c.hashtags, 'duration_s', c.duration_s, 'post_at', c.post_at,
       'why_it_works', c.why_it_works, 'prompts', c.prompts, 'is_favorite', c.is_favorite
     ) ORDER BY c.id)
-    FROM concepts AS c
+    FROM public.concepts AS c
     WHERE c.generation_id = g.id
   ), '[]')
 )::text AS document
 FROM (
-  SELECT * FROM generations {after} ORDER BY date DESC, id DESC LIMIT $1
+  SELECT * FROM public.generations {after} ORDER BY date DESC, id DESC LIMIT $1
 ) AS g
 ORDER BY g.date DESC, g.id DESC
 """
