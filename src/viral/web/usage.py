@@ -119,10 +119,14 @@ class Usage:
                 log.error("usage.lost", requests=left)
 
     async def write(self, system: Database) -> bool:
-        """Write what waits, a batch a transaction; False when the database refuses: it waits on."""
+        """Write what waits, a batch a transaction; False when the database refuses: it waits on.
+
+        What comes meanwhile goes with the next ones: a few rows cost as much as a batch.
+        """
         async with self._writing:
-            while self._waiting:
-                batch = list(islice(self._waiting, BATCH))
+            left = len(self._waiting)
+            while left > 0:
+                batch = list(islice(self._waiting, min(BATCH, left)))
                 try:
                     await _insert(system, batch)
                 except (ViralError, SQLAlchemyError, *DRIVER_ERRORS) as error:
@@ -136,6 +140,7 @@ class Usage:
                 # Others are added behind them meanwhile, never before them.
                 for _ in batch:
                     self._waiting.popleft()
+                left -= len(batch)
             if self._dropped:
                 log.error("usage.dropped", requests=self._dropped)
                 self._dropped = 0

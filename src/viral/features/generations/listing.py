@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
+
+    from asyncpg import Record
 
     from viral.database.engine import Database
 
@@ -36,24 +38,17 @@ NEWEST = _PAGE.format(after="")
 _OLDER = _PAGE.format(after="WHERE (date, id) < ($2, $3)")
 
 
-class GenerationDocument(NamedTuple):
-    """A generation: its place in the list, and its JSON."""
-
-    date: datetime
-    id: UUID
-    json: str
-
-
 async def list_generations(
     database: Database,
     tenant_id: UUID,
     *,
     limit: int,
     before: tuple[datetime, UUID] | None = None,
-) -> list[GenerationDocument]:
-    """List a page of generations, newest first; `before` is where the last page ended."""
+) -> list[Record]:
+    """List a page of generations, newest first: each one's date, id and JSON as `document`.
+
+    `before` is where the last page ended.
+    """
     if before is None:
-        rows = await database.read_for(tenant_id, NEWEST, limit)
-    else:
-        rows = await database.read_for(tenant_id, _OLDER, limit, *before)
-    return [GenerationDocument._make(row) for row in rows]
+        return await database.read_for(tenant_id, NEWEST, limit)
+    return await database.read_for(tenant_id, _OLDER, limit, *before)
