@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import uvloop
-from webservers import BARE, FOLDER, OURS, USUAL, Contender, Ground, prepare, running
 from load import Slice, ask, page_of
 from table import MANY, Figures, judge, print_table
+from webservers import BARE, FOLDER, OURS, USUAL, Contender, Ground, prepare, running
 
 from viral.database.secrets import Secrets
 from viral.postgres.backup.restore import remove_server

@@ -61,9 +61,10 @@ class Etags(ASGIMiddleware):
     scopes = (ScopeType.HTTP,)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
-        if scope["method"] == "GET":
+        method = scope.get("method")
+        if method == "GET":
             send = _Tagged(Request(scope), send).take
-        elif scope["method"] in _CHANGING:
+        elif method in _CHANGING:
             _refuse_blind_match(Request(scope))
         await next_app(scope, receive, send)
 
