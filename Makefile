@@ -50,6 +50,7 @@ check: dev ## format, lint, types, layers: all that CI checks without running th
 	@$(BIN)/deptry src
 	@$(BIN)/python tools/reference.py --check
 	@$(BIN)/python tools/api_reference.py --check
+	@$(BIN)/python tools/client.py --check
 	@$(BIN)/python tools/promises.py --check
 	@$(BIN)/viral validate
 	@$(BIN)/viral format --check
@@ -63,6 +64,7 @@ docs: setup $(VENV)/.docs ## write what is generated again, and the documentatio
 	@$(BIN)/viral generate
 	@$(BIN)/python tools/reference.py
 	@$(BIN)/python tools/api_reference.py
+	@$(BIN)/python tools/client.py
 	@$(BIN)/python tools/docs_site.py
 
 pictures: dev $(VENV)/.docs ## take the pictures of the documentation anew, of a demo studio of their own

@@ -167,6 +167,11 @@ class _Document(OpenAPI):
         components = written["components"]
         _, problems = msgspec.json.schema_components([Problem], ref_template=REFERENCE)
         components["schemas"] = dict(sorted({**components["schemas"], **problems}.items()))
+        for name, text in _said_of_objects(self.routes.values()):
+            for each, schema in components["schemas"].items():
+                # Of two objects with one name Litestar and msgspec shorten the module differently.
+                if name == each or name.endswith(f"_{each}"):
+                    schema["description"] = text
         components["responses"] = {name: _response(name) for name in _PROBLEMS}
         written["tags"] = list(_tags(self.routes.values()))
         for path, operations in written["paths"].items():
@@ -232,7 +237,8 @@ def _security(method: str, guards: Collection[object]) -> list[Json]:
     if people_only in guards:
         return [{"session": []}]
     if operators_only in guards:
-        return [{"session": ["operator"]}, {"key": [*needed, "operator"]}]
+        # `viral.enter_by_key` makes nobody an operator.
+        return [{"session": ["operator"]}]
     if admins_only in guards:
         return [{"session": ["ADMIN"]}, {"key": [*needed, "admin"]}]
     return [{"session": []}, {"key": needed}]
@@ -242,6 +248,24 @@ def _example_of(operation: Json) -> object:
     """Return a body that the operation takes."""
     content = operation.get("requestBody", {}).get("content", {})
     return BODIES[operation["operationId"]] if "application/json" in content else None
+
+
+def _said_of_objects(routes: Collection[HTTPRouteHandler]) -> Iterator[tuple[str, str]]:
+    """Yield the objects that routes take and give, each with its docstring."""
+    signatures = [each.parsed_fn_signature for each in routes]
+    kinds = [each.return_type.annotation for each in signatures]
+    kinds += [
+        each.parameters["data"].annotation for each in signatures if "data" in each.parameters
+    ]
+    kinds += [spec.data_container for each in routes for spec in (each.responses or {}).values()]
+    _, parts = msgspec.json.schema_components(
+        [each for each in kinds if each is not None],
+        ref_template=REFERENCE,
+        schema_hook=lambda _: {"type": "string"},
+    )
+    for name, schema in parts.items():
+        if "description" in schema:
+            yield name.replace(".", "_"), inspect.cleandoc(schema["description"])
 
 
 def _response(name: str) -> Json:

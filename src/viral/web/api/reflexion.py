@@ -198,13 +198,13 @@ async def undo_shared(
 
 @get("/reflexion/report", operation_id="get_report")
 async def get_report(runtime: Wired, identity: Person) -> ReflexionReport:
-    """Show whether learning helps, what its guards wait for, what is on trial, how critics do."""
+    """Show whether learning helps, what guards wait for, what is on trial, how critics do."""
     return await runtime.reading.read(identity.tenant_id, reflexion_report)
 
 
 @get("/reflexion/why/{concept_id:uuid}", operation_id="explain_concept")
 async def get_why(runtime: Wired, session: Transaction, concept_id: FromPath[UUID]) -> list[Why]:
-    """Show why a concept scores as it does, on each platform: effects and what they rest on."""
+    """Show why a concept scores as it does on each platform, and what that rests on."""
     _, whys = await why_concept(session, concept_id, hashed=runtime.hashed)
     return whys
 
