@@ -23,6 +23,7 @@ PATHS = [
     "/sign-in",
     MISSING,
     "/design",
+    "/settings/keys/reference",
 ]
 # Waits for what enters; a skeleton never ends.
 ENTERED = """Promise.all(document.getAnimations()

@@ -34,7 +34,7 @@ from viral.web.api import concepts as concepts_api
 from viral.web.api import invitations as invitations_api
 from viral.web.api import keys as keys_api
 from viral.web.api import performance as performance_api
-from viral.web.api.description import describe
+from viral.web.api.description import describe, get_description
 from viral.web.dashboard import (
     account,
     activity,
@@ -52,6 +52,7 @@ from viral.web.dashboard import (
     palette,
     people,
     performance,
+    reference,
     switcher,
     trend_sources,
 )
@@ -129,6 +130,7 @@ PAGES = (
     keys.show_keys,
     keys.make_key,
     keys.take_key_back,
+    reference.show_reference,
     account.show_account,
     account.give_password,
     activity.show_activity,
@@ -225,7 +227,10 @@ def create_application(settings: Settings) -> Litestar:
             ):
                 yield
 
-    api = Router("/api/v1", route_handlers=API, middleware=[Etags(), Idempotency()])
+    described = describe(site, API, is_open=_is_described(settings))
+    api = Router(
+        "/api/v1", route_handlers=[*API, get_description], middleware=[Etags(), Idempotency()]
+    )
     application = Litestar(
         route_handlers=[*pages, *WEBHOOKS, api],
         lifespan=[open_database],
@@ -249,7 +254,7 @@ def create_application(settings: Settings) -> Litestar:
         },
         # `answer_error` logs what is unexpected, without the texts that a database puts into it.
         logging_config=None,
-        openapi_config=describe(site, API) if _is_described(settings) else None,
+        openapi_config=described,
         request_max_body_size=LARGEST_BODY_BYTES,
         debug=False,
     )
@@ -269,7 +274,7 @@ def csrf_of(site: Site) -> CSRFConfig:
 
 
 def _is_described(settings: Settings) -> bool:
-    """Tell whether the API's description is served; in production only where somebody asks."""
+    """Tell whether strangers see the API's description; in production only where somebody asks."""
     if settings.api_description is not None:
         return settings.api_description
     return settings.environment != "production"
