@@ -29,6 +29,7 @@ export interface AdjustmentOut {
   applied_at: string;
   undone_at: string | null;
   undone_because: string | null;
+  critique_id: string;
   insight_id: string | null;
 }
 
@@ -137,6 +138,36 @@ export interface CriticCalibration {
   stated: number;
   decided: number;
   confirmed: number;
+}
+
+/** Why a prediction missed; without a concept, what stands behind adjustments. */
+export interface CritiqueOut {
+  id: string;
+  created_at: string;
+  concept_id: string | null;
+  gap: Record<string, unknown>;
+  text: string;
+  reasons: unknown[];
+  issues: unknown[];
+  plan: string;
+  confidence: string;
+  critic: string;
+}
+
+/** Critiques, newest first; `next_cursor` leads to older ones and is null at the end. */
+export interface CritiquesPage {
+  critiques: CritiqueOut[];
+  next_cursor: string | null;
+}
+
+/** A route's calls; half of them took `p50_ms` at most, and 95 of 100 `p95_ms`. */
+export interface EndpointUse {
+  method: string;
+  endpoint: string;
+  calls: number;
+  errors: number;
+  p50_ms: number;
+  p95_ms: number;
 }
 
 /** A deed; without a `user_id` it was the system's. */
@@ -298,6 +329,13 @@ export interface KeyOut {
   created_at: string;
   expires_at: string | null;
   last_used_at: string | null;
+}
+
+/** The calls of a key, step by step; those without a key came from browsers. */
+export interface KeyUseOut {
+  key_id: string | null;
+  calls: number[];
+  errors: number;
 }
 
 /** What will use the key, what it may, and until when; without an end it is for good. */
@@ -475,6 +513,39 @@ export interface ResultIn {
 }
 
 /**
+ * The counts of one video, as they were read on one day.
+ *
+ * The scores are null until the learner took it in; `engagement_rate` is a share of the views.
+ */
+export interface ResultOut {
+  id: string;
+  video: string;
+  platform: string;
+  concept_id: string;
+  variant_id: string | null;
+  title: string;
+  category: string;
+  published_at: string;
+  observed_on: string;
+  reported_at: string;
+  source: string;
+  views: number;
+  likes: number | null;
+  comments: number | null;
+  shares: number | null;
+  followers: number | null;
+  engagement_rate: number;
+  engagement_score: number | null;
+  reach_score: number | null;
+}
+
+/** Results, those that came in last first; `next_cursor` leads on and is null at the end. */
+export interface ResultsPage {
+  results: ResultOut[];
+  next_cursor: string | null;
+}
+
+/**
  * What became of the rows; learning from those that are stored is asked for.
  *
  * Early ones were read within two days of publication: the learner waits for a later reading.
@@ -619,6 +690,21 @@ export interface TrendsStored {
   rejects: LeftOut[];
 }
 
+/**
+ * Calls in steps of `step_s` seconds from `since` on, the last one unfinished.
+ *
+ * Errors are answers from 400 on. Endpoints stand slowest first.
+ */
+export interface UsageOut {
+  since: string;
+  step_s: number;
+  calls: number[];
+  errors: number[];
+  p95_ms: number | null;
+  endpoints: EndpointUse[];
+  keys: KeyUseOut[];
+}
+
 /** The letter of a variant. */
 export interface VariantChosen {
   label: string;
@@ -641,6 +727,20 @@ export interface VariantOut {
 export interface VariantsWanted {
   count?: number;
   seed?: number | null;
+}
+
+/**
+ * Posts of one week (its Monday, UTC) and one platform or category.
+ *
+ * `views` is the median, `score` the mean of those that were learnt from (0..100).
+ */
+export interface WeekOfPosts {
+  grouping: "platform" | "category";
+  name: string;
+  monday: string;
+  posts: number;
+  views: number;
+  score: number | null;
 }
 
 /** What was foretold of a concept on a platform, why, and what videos like it did. */
@@ -779,6 +879,12 @@ export interface Operations {
     status: 200;
     answer: GenerationsPage;
   };
+  /** Show one generation with its concepts. */
+  "GET /api/v1/generations/{generation_id}": {
+    path: { generation_id: string };
+    status: 200;
+    answer: GenerationOut;
+  };
   /** List the variants of a concept. */
   "GET /api/v1/concepts/{concept_id}/variants": {
     path: { concept_id: string };
@@ -822,6 +928,12 @@ export interface Operations {
     status: 200;
     answer: OutlookOut;
   };
+  /** List results, those that came in last first, a page at a time. */
+  "GET /api/v1/performance": {
+    query: { limit?: number; cursor?: string | null; platform?: "tiktok" | "youtube" | "instagram" | null; concept_id?: string | null };
+    status: 200;
+    answer: ResultsPage;
+  };
   /**
    * Store results; a video whose counts of that day are known is left as it is.
    *
@@ -831,6 +943,12 @@ export interface Operations {
     body: ResultIn[];
     status: 201;
     answer: ResultsStored;
+  };
+  /** List what posts reached from week to week, by platform and by category. */
+  "GET /api/v1/performance/weeks": {
+    query: { weeks?: number; platform?: "tiktok" | "youtube" | "instagram" | null; category?: string | null };
+    status: 200;
+    answer: WeekOfPosts[];
   };
   /** Store the results of a file of up to 50 MB; the columns are those of the list of results. */
   "POST /api/v1/performance/imports": {
@@ -865,6 +983,12 @@ export interface Operations {
     path: { adjustment_id: string };
     status: 200;
     answer: AdjustmentOut[];
+  };
+  /** List critiques, newest first, a page at a time; adjustments name the one behind them. */
+  "GET /api/v1/reflexion/critiques": {
+    query: { limit?: number; cursor?: string | null; concept_id?: string | null };
+    status: 200;
+    answer: CritiquesPage;
   };
   /** List patterns in the results, the strongest first. */
   "GET /api/v1/reflexion/insights": {
@@ -927,7 +1051,7 @@ export interface Operations {
   };
   /** List jobs, newest first, a page at a time. */
   "GET /api/v1/jobs": {
-    query: { limit?: number; cursor?: string | null };
+    query: { limit?: number; cursor?: string | null; status?: "pending" | "blocked" | "running" | "completed" | "failed" | "canceled" | null; job_type?: string | null };
     status: 200;
     answer: JobsPage;
   };
@@ -1027,6 +1151,12 @@ export interface Operations {
     query: { limit?: number; action?: "signed in" | "signed out" | "signed out everywhere" | "made sign-in link" | "switched tenant" | "set password" | "invited" | "revoked invitation" | "joined" | "changed role" | "ended membership" | "made key" | "revoked key" | "renamed tenant" | "exported tenant" | "restored tenant" | "opened billing" | "changed plan" | "imported results" | "undid adjustment" | "changed rows by SQL" | "refused webhook" | "refused job" | "cannot decrypt" | "added row" | "changed row" | "deleted row" | "exported rows" | null; since?: string | null; cursor?: string | null };
     status: 200;
     answer: AuditPage;
+  };
+  /** Show the use of the API in the last 24 hours, or in the last 7 days. */
+  "GET /api/v1/usage": {
+    query: { span?: "24h" | "7d" };
+    status: 200;
+    answer: UsageOut;
   };
   /**
    * Open the page that sells a plan; who has one already changes it in the portal. Admins only.

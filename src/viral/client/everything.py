@@ -16,6 +16,7 @@ from viral.client.performance import Performance
 from viral.client.reflexion import Reflexion
 from viral.client.tenant import Tenant
 from viral.client.trends import Trends
+from viral.client.usage import Usage
 
 
 class Client(
@@ -32,5 +33,6 @@ class Client(
     Reflexion,
     Tenant,
     Trends,
+    Usage,
 ):
     """The REST API, with an API key."""

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import msgspec
 
-from viral.client.calls import Calls
+from viral.client.calls import Calls, read
 
 
 class WrittenOut(msgspec.Struct, frozen=True):
@@ -58,3 +58,7 @@ class Generations(Calls):
         """List generations with their concepts, newest first, a page at a time."""
         for page in self._pages("/generations", GenerationsPage, {"limit": page_size}):
             yield from page.generations
+
+    def get_generation(self, generation_id: UUID) -> GenerationOut:
+        """Show one generation with its concepts."""
+        return read(self._ask("GET", f"/generations/{generation_id}"), GenerationOut)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Literal
 from uuid import UUID
 
 import msgspec
@@ -39,9 +40,18 @@ class JobsPage(msgspec.Struct, frozen=True):
 class Jobs(Calls):
     """How slow work goes."""
 
-    def list_jobs(self, *, page_size: int = 20) -> Iterator[JobOut]:
+    def list_jobs(
+        self,
+        *,
+        page_size: int = 20,
+        status: Literal["pending", "blocked", "running", "completed", "failed", "canceled"]
+        | None = None,
+        job_type: str | None = None,
+    ) -> Iterator[JobOut]:
         """List jobs, newest first, a page at a time."""
-        for page in self._pages("/jobs", JobsPage, {"limit": page_size}):
+        for page in self._pages(
+            "/jobs", JobsPage, {"limit": page_size, "status": status, "job_type": job_type}
+        ):
             yield from page.jobs
 
     def get_job(self, job_id: UUID) -> JobOut:

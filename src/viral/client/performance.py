@@ -5,13 +5,49 @@ Written by `make docs`; do not edit.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
+from typing import Literal
 from uuid import UUID
 
 import msgspec
 
 from viral.client.calls import Calls, read
+
+
+class ResultOut(msgspec.Struct, frozen=True):
+    """The counts of one video, as they were read on one day.
+
+    The scores are null until the learner took it in; `engagement_rate` is a share of the views.
+    """
+
+    id: UUID
+    video: str
+    platform: str
+    concept_id: UUID
+    variant_id: UUID | None
+    title: str
+    category: str
+    published_at: datetime
+    observed_on: str
+    reported_at: datetime
+    source: str
+    views: int
+    likes: int | None
+    comments: int | None
+    shares: int | None
+    followers: int | None
+    engagement_rate: float
+    engagement_score: float | None
+    reach_score: float | None
+
+
+class ResultsPage(msgspec.Struct, frozen=True):
+    """Results, those that came in last first; `next_cursor` leads on and is null at the end."""
+
+    results: list[ResultOut]
+    next_cursor: str | None
 
 
 class RowLeftOut(msgspec.Struct, frozen=True):
@@ -56,8 +92,37 @@ class ResultIn(msgspec.Struct, frozen=True, omit_defaults=True):
     hook_type: str | None = None
 
 
+class WeekOfPosts(msgspec.Struct, frozen=True):
+    """Posts of one week (its Monday, UTC) and one platform or category.
+
+    `views` is the median, `score` the mean of those that were learnt from (0..100).
+    """
+
+    grouping: Literal["platform", "category"]
+    name: str
+    monday: str
+    posts: int
+    views: float
+    score: float | None
+
+
 class Performance(Calls):
     """Results of published videos."""
+
+    def list_results(
+        self,
+        *,
+        page_size: int = 50,
+        platform: Literal["tiktok", "youtube", "instagram"] | None = None,
+        concept_id: UUID | None = None,
+    ) -> Iterator[ResultOut]:
+        """List results, those that came in last first, a page at a time."""
+        for page in self._pages(
+            "/performance",
+            ResultsPage,
+            {"limit": page_size, "platform": platform, "concept_id": concept_id},
+        ):
+            yield from page.results
 
     def add_results(
         self, items: Sequence[ResultIn], *, idempotency_key: str | None = None
@@ -69,6 +134,23 @@ class Performance(Calls):
         return read(
             self._ask("POST", "/performance", idempotency_key=idempotency_key, body=items),
             ResultsStored,
+        )
+
+    def list_weeks(
+        self,
+        *,
+        weeks: int = 12,
+        platform: Literal["tiktok", "youtube", "instagram"] | None = None,
+        category: str | None = None,
+    ) -> list[WeekOfPosts]:
+        """List what posts reached from week to week, by platform and by category."""
+        return read(
+            self._ask(
+                "GET",
+                "/performance/weeks",
+                query={"weeks": weeks, "platform": platform, "category": category},
+            ),
+            list[WeekOfPosts],
         )
 
     def import_results(self, file: Path, *, idempotency_key: str | None = None) -> ResultsStored:

@@ -5,6 +5,7 @@ Written by `make docs`; do not edit.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Literal
 from uuid import UUID
@@ -50,7 +51,30 @@ class AdjustmentOut(msgspec.Struct, frozen=True):
     applied_at: datetime
     undone_at: datetime | None
     undone_because: str | None
+    critique_id: UUID
     insight_id: UUID | None
+
+
+class CritiqueOut(msgspec.Struct, frozen=True):
+    """Why a prediction missed; without a concept, what stands behind adjustments."""
+
+    id: UUID
+    created_at: datetime
+    concept_id: UUID | None
+    gap: dict[str, object]
+    text: str
+    reasons: list[object]
+    issues: list[object]
+    plan: str
+    confidence: str
+    critic: str
+
+
+class CritiquesPage(msgspec.Struct, frozen=True):
+    """Critiques, newest first; `next_cursor` leads to older ones and is null at the end."""
+
+    critiques: list[CritiqueOut]
+    next_cursor: str | None
 
 
 class InsightOut(msgspec.Struct, frozen=True):
@@ -275,6 +299,15 @@ class Reflexion(Calls):
             ),
             list[AdjustmentOut],
         )
+
+    def list_critiques(
+        self, *, page_size: int = 20, concept_id: UUID | None = None
+    ) -> Iterator[CritiqueOut]:
+        """List critiques, newest first, a page at a time; adjustments name the one behind them."""
+        for page in self._pages(
+            "/reflexion/critiques", CritiquesPage, {"limit": page_size, "concept_id": concept_id}
+        ):
+            yield from page.critiques
 
     def list_insights(self, *, limit: int = 50) -> list[InsightOut]:
         """List patterns in the results, the strongest first."""

@@ -20,6 +20,7 @@ from viral.settings import Settings
 from viral.web.api import (
     audit,
     billing,
+    critiques,
     experiments,
     generations,
     jobs,
@@ -34,6 +35,7 @@ from viral.web.api import concepts as concepts_api
 from viral.web.api import invitations as invitations_api
 from viral.web.api import keys as keys_api
 from viral.web.api import performance as performance_api
+from viral.web.api import usage as usage_api
 from viral.web.api.description import describe, get_description
 from viral.web.dashboard import (
     account,
@@ -161,6 +163,7 @@ API = (
     concepts_api.let_go,
     concepts_api.get_concept,
     generations.get_generations,
+    generations.get_generation,
     variants.get_variants,
     variants.add_variants,
     variants.choose,
@@ -168,6 +171,8 @@ API = (
     experiments.start,
     experiments.get_experiment,
     experiments.stop,
+    performance_api.get_results,
+    performance_api.get_weeks,
     performance_api.add_results,
     performance_api.add_file,
     reflexion.get_status,
@@ -175,6 +180,7 @@ API = (
     reflexion.get_adjustments,
     reflexion.undo,
     reflexion.undo_whole_run,
+    critiques.get_critiques,
     reflexion.get_insights,
     reflexion.undo_tested_insight,
     reflexion.undo_shared,
@@ -202,6 +208,7 @@ API = (
     sessions.sign_out_everywhere,
     sessions.get_memberships,
     audit.get_audit,
+    usage_api.get_usage,
     billing.open_checkout,
     billing.open_portal,
 )

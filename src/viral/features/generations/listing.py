@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Uuid, bindparam, text
 from sqlalchemy.dialects.postgresql import TIMESTAMP
 
+from viral.errors import NotFound
+
 if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
@@ -36,6 +38,7 @@ FROM (
 ) AS g
 ORDER BY g.date DESC, g.id DESC
 """
+_ONE = text(_PAGE.format(after="WHERE id = :id")).bindparams(bindparam("id", type_=Uuid()))
 _NEWEST = text(_PAGE.format(after=""))
 _OLDER = text(_PAGE.format(after="WHERE (date, id) < (:date, :id)")).bindparams(
     bindparam("date", type_=TIMESTAMP(timezone=True)), bindparam("id", type_=Uuid())
@@ -60,3 +63,12 @@ async def list_generations(
     else:
         rows = await session.execute(_OLDER, {"limit": limit, "date": before[0], "id": before[1]})
     return [GenerationDocument(*row) for row in rows]
+
+
+async def find_generation(session: AsyncSession, generation_id: UUID) -> GenerationDocument:
+    """Find one generation of the tenant; NotFound when it is not there."""
+    rows = await session.execute(_ONE, {"id": generation_id, "limit": 1})
+    row = rows.one_or_none()
+    if row is None:
+        raise NotFound(f"There is no generation {generation_id}.")
+    return GenerationDocument(*row)

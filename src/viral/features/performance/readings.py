@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, tuple_
 from sqlalchemy.dialects.postgresql import distinct_on
 
 from viral.schema.results import PerformanceFeedback
@@ -27,6 +27,26 @@ async def latest_readings(session: AsyncSession, concept_id: UUID) -> list[Perfo
             .order_by(*post, PerformanceFeedback.observed_on.desc())
         )
     )
+
+
+async def list_readings(
+    session: AsyncSession,
+    *,
+    limit: int,
+    before: tuple[datetime, UUID] | None = None,
+    platform: str | None = None,
+    concept_id: UUID | None = None,
+) -> list[PerformanceFeedback]:
+    """List readings by when they came in, newest first; `before` is where the last page ended."""
+    place = PerformanceFeedback.reported_at, PerformanceFeedback.id
+    wanted = select(PerformanceFeedback).order_by(*(each.desc() for each in place)).limit(limit)
+    if before is not None:
+        wanted = wanted.where(tuple_(*place) < before)
+    if platform is not None:
+        wanted = wanted.where(PerformanceFeedback.platform == platform)
+    if concept_id is not None:
+        wanted = wanted.where(PerformanceFeedback.concept_id == concept_id)
+    return list(await session.scalars(wanted))
 
 
 async def views_since(session: AsyncSession, since: datetime) -> tuple[int, int]:

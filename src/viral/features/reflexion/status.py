@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, time
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Float, func, select, type_coerce
+from sqlalchemy import Float, func, select, tuple_, type_coerce
 
 from viral.features.reflexion.served import was_served
 from viral.learner.effects import START_SCORE
@@ -190,3 +190,20 @@ async def list_critiques(session: AsyncSession, *, limit: int) -> list[SelfCriti
             .limit(limit)
         )
     )
+
+
+async def page_of_critiques(
+    session: AsyncSession,
+    *,
+    limit: int,
+    before: tuple[datetime, UUID] | None = None,
+    concept_id: UUID | None = None,
+) -> list[SelfCritique]:
+    """List critiques of results and those behind adjustments, newest first, by pages."""
+    place = SelfCritique.created_at, SelfCritique.id
+    wanted = select(SelfCritique).order_by(*(each.desc() for each in place)).limit(limit)
+    if before is not None:
+        wanted = wanted.where(tuple_(*place) < before)
+    if concept_id is not None:
+        wanted = wanted.where(SelfCritique.concept_id == concept_id)
+    return list(await session.scalars(wanted))

@@ -9,9 +9,9 @@ from uuid import UUID
 import msgspec
 from litestar import Response, get
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import FromQuery, QueryParameter
+from litestar.params import FromPath, FromQuery, QueryParameter
 
-from viral.features.generations.listing import list_generations
+from viral.features.generations.listing import find_generation, list_generations
 from viral.web.cursors import Place, cursor_at, place_of
 from viral.web.dependencies import Person, Transaction
 from viral.web.requests import WebRequest
@@ -87,3 +87,14 @@ async def get_generations(
         next_cursor = cursor_at(site, identity.tenant_id, last, purpose=PURPOSE)
     page = _RawPage([msgspec.Raw(each.json) for each in found[:limit]], next_cursor)
     return Response(msgspec.json.encode(page), media_type="application/json")
+
+
+@get(
+    "/generations/{generation_id:uuid}",
+    operation_id="get_generation",
+    responses={200: ResponseSpec(GenerationOut, generate_examples=False)},
+)
+async def get_generation(session: Transaction, generation_id: FromPath[UUID]) -> Response[bytes]:
+    """Show one generation with its concepts."""
+    found = await find_generation(session, generation_id)
+    return Response(found.json.encode(), media_type="application/json")

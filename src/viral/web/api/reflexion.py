@@ -65,6 +65,7 @@ class AdjustmentOut(msgspec.Struct, frozen=True):
     applied_at: datetime
     undone_at: datetime | None
     undone_because: str | None
+    critique_id: UUID
     insight_id: UUID | None
 
 
@@ -257,6 +258,7 @@ def _adjustment(row: ScoringAdjustment) -> AdjustmentOut:
         applied_at=row.applied_at,
         undone_at=row.reverted_at,
         undone_because=row.revert_reason,
+        critique_id=row.critique_id,
         insight_id=row.insight_id,
     )
 
