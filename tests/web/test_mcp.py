@@ -163,7 +163,7 @@ async def test_every_tool_can_be_called_without_a_fault_of_ours(
 ) -> None:
     await add_sample_trends(system)
     needed: dict[str, object] = {"count": 1, "items": [], "concept_id": SOME_ID}
-    needed |= {"adjustment_id": SOME_ID, "job_id": SOME_ID}
+    needed |= {"adjustment_id": SOME_ID, "job_id": SOME_ID, "label": "A"}
     async with agent(application, await make_key(alices)) as client:
         for tool in (await client.list_tools()).tools:
             wanted = {name: needed[name] for name in tool.input_schema["required"]}
@@ -210,6 +210,44 @@ async def test_a_refusal_tells_its_code_and_what_to_do(
     assert (unusable["code"], unusable["errors"][0]["field"]) == ("bad_input", "limit")
     assert (misspelt["code"], "search" in misspelt["hint"]) == ("bad_input", True)
     assert (elsewhere["code"], elsewhere["detail"]) == ("bad_input", "concept_id is no id.")
+
+
+async def test_a_call_that_is_repeated_with_its_key_is_done_once(
+    application: Litestar, alices: Browser, system: Database, admin: AsyncConnection
+) -> None:
+    await add_sample_trends(system)
+    async with agent(application, await make_key(alices)) as client:
+        first = await told(client, "generate_concepts", count=2, idempotency_key="call-1")
+        again = await told(client, "generate_concepts", count=2, idempotency_key="call-1")
+        changed = await refused(client, "generate_concepts", count=1, idempotency_key="call-1")
+        other = await refused(client, "order_concepts", count=2, idempotency_key="call-1")
+    async with agent(application, await make_key(alices, name="another")) as client:
+        theirs = await told(client, "generate_concepts", count=1, idempotency_key="call-1")
+
+    assert first == again
+    assert {"idempotency_key_reused"} == {changed["code"], other["code"]}
+    assert 1 == len(theirs)
+    assert 3 == await admin.scalar(text("SELECT count(*) FROM concepts"))
+
+
+async def test_what_writes_takes_a_key_and_refuses_one_that_is_none(
+    application: Litestar, alices: Browser
+) -> None:
+    async with agent(application, await make_key(alices)) as client:
+        takes = {
+            each.name
+            for each in (await client.list_tools()).tools
+            if "idempotency_key" in each.input_schema["properties"]
+        }
+        problems = [
+            await refused(client, "start_reflexion", idempotency_key=key)
+            for key in ("", "two words", "sch\u00f6n", "\u6f22", "k" * 256, 7)
+        ]
+        unknown = await refused(client, "list_jobs", idempotency_key="call-1")
+
+    assert set(OFFERED) - READING - {"select_variant"} == takes
+    assert [*["bad_idempotency_key"] * 5, "bad_input"] == [each["code"] for each in problems]
+    assert "does not know: idempotency_key" in unknown["detail"]
 
 
 async def test_another_tenants_ids_are_not_found(
