@@ -40,6 +40,12 @@ export interface Adjustments {
   undone_by_hand: number;
 }
 
+/** Adjustments, newest first; `next_cursor` leads to older ones and is null at the end. */
+export interface AdjustmentsPage {
+  adjustments: AdjustmentOut[];
+  next_cursor: string | null;
+}
+
 /**
  * An arm's mean against what was predicted, with an interval that holds at every look.
  *
@@ -966,11 +972,11 @@ export interface Operations {
     status: 202;
     answer: JobAsked;
   };
-  /** List the newest adjustments. */
+  /** List adjustments, newest first and the largest of a run first, a page at a time. */
   "GET /api/v1/reflexion/adjustments": {
-    query: { limit?: number };
+    query: { limit?: number; cursor?: string | null; platform?: "tiktok" | "youtube" | "instagram" | null; undone?: boolean | null };
     status: 200;
-    answer: AdjustmentOut[];
+    answer: AdjustmentsPage;
   };
   /** Serve the value from before an adjustment again, and keep it. */
   "POST /api/v1/reflexion/adjustments/{adjustment_id}/undo": {

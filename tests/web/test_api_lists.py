@@ -94,7 +94,8 @@ async def test_critiques_are_listed_by_pages_and_name_what_they_changed(
 
     pages = await pages_of(alices, "/api/v1/reflexion/critiques?", "critiques")
     listed = (await alices.get("/api/v1/reflexion/critiques")).json()["critiques"]
-    (adjustment,) = (await alices.get("/api/v1/reflexion/adjustments")).json()
+    changed = (await alices.get("/api/v1/reflexion/adjustments")).json()
+    (adjustment,) = changed["adjustments"]
     concept = rows["self_critiques"]["concept_id"]
     of_concept = await alices.get(f"/api/v1/reflexion/critiques?concept_id={concept or SOME_ID}")
 
@@ -108,7 +109,36 @@ async def test_critiques_are_listed_by_pages_and_name_what_they_changed(
     assert [[]] == await pages_of(bobs, "/api/v1/reflexion/critiques?", "critiques")
 
 
-@pytest.mark.parametrize("path", ["performance", "reflexion/critiques"])
+async def test_adjustments_are_listed_by_pages_in_their_order(
+    alices: Browser, bobs: Browser, alice: TestTenant, admin: AsyncConnection
+) -> None:
+    """Runs share a moment, and changes of a run a size: only the ids tell those apart."""
+    await fill_every_table(admin, alice)
+    columns = "tenant_id, critique_id, platform, goal, adjustment_type, category, reason, evidence"
+    await admin.execute(
+        text(
+            f"INSERT INTO scoring_adjustments (id, {columns}, old_value, new_value, applied_at,"
+            f" reverted_at) SELECT gen_random_uuid(), {columns}, 0.1, 0.1 + 0.7 * (n % 2),"
+            " applied_at - (n / 4) * interval '1 day', CASE WHEN n = 3 THEN now() END"
+            " FROM scoring_adjustments, generate_series(1, 8) AS n"
+        )
+    )
+    await admin.commit()
+    address = "/api/v1/reflexion/adjustments?"
+
+    pages = await pages_of(alices, address, "adjustments", size=3)
+    undone = await pages_of(alices, f"{address}undone=true&", "adjustments")
+    served = await pages_of(alices, f"{address}undone=false&", "adjustments", size=100)
+
+    order = "ORDER BY applied_at DESC, abs(new_value - old_value) DESC, id"
+    assert await ids_of(admin, f"SELECT id FROM scoring_adjustments {order}") == joined(pages)
+    is_undone = f"SELECT id FROM scoring_adjustments WHERE reverted_at IS NOT NULL {order}"
+    assert await ids_of(admin, is_undone) == joined(undone)
+    assert 9 - len(joined(undone)) == len(joined(served))
+    assert [[]] == await pages_of(bobs, address, "adjustments")
+
+
+@pytest.mark.parametrize("path", ["performance", "reflexion/critiques", "reflexion/adjustments"])
 async def test_a_cursor_of_another_list_or_tenant_opens_nothing(
     alices: Browser, bobs: Browser, path: str
 ) -> None:

@@ -125,7 +125,7 @@ async def test_an_agent_runs_the_whole_loop(
         job = await told(client, "get_job", job_id=run["id"])
         report = await told(client, "get_report")
         status = await told(client, "get_reflexion")
-        adjustments = await told(client, "list_adjustments", limit=200)
+        adjustments = (await told(client, "list_adjustments", limit=200))["adjustments"]
         newest = max(adjustments, key=lambda each: str(each["id"]))
         undone = await told(client, "undo_adjustment", adjustment_id=newest["id"])
         again = await refused(client, "undo_adjustment", adjustment_id=newest["id"])
@@ -263,7 +263,7 @@ async def test_another_tenants_ids_are_not_found(
     async with agent(application, await make_key(alices)) as client:
         order = await told(client, "order_concepts", count=1)
         concept = (await told(client, "list_concepts"))["concepts"][0]["id"]
-        adjustment = (await told(client, "list_adjustments"))[0]["id"]
+        adjustment = (await told(client, "list_adjustments"))["adjustments"][0]["id"]
     calls = (
         ("get_concept", {"concept_id": concept}),
         ("explain_concept", {"concept_id": concept}),
@@ -276,7 +276,7 @@ async def test_another_tenants_ids_are_not_found(
 
             assert problem["code"] == "not_found", tool
         assert (await told(client, "list_concepts"))["concepts"] == []
-        assert await told(client, "list_adjustments") == []
+        assert (await told(client, "list_adjustments"))["adjustments"] == []
 
 
 async def test_nobody_enters_without_a_good_key(alices: Browser, stranger: Browser) -> None:

@@ -64,7 +64,8 @@ async def test_concepts_are_made_found_kept_and_taken(client: Client, system: Da
         assert [first.id] == [each.id for each in client.list_concepts(favorite=True)]
         assert not client.unmark_favorite(first.id).is_favorite
         assert client.export_concepts(format="json").count("\n") == 3
-        assert [3] == [len(each.concepts) for each in client.list_generations()]
+        [generation] = client.list_generations()
+        assert (3, generation) == (len(generation.concepts), client.get_generation(generation.id))
         [why] = client.explain_concept(first.id)
         assert first.predictions[0].score == pytest.approx(why.score)
 
@@ -105,7 +106,11 @@ async def test_results_are_stored_and_learning_is_a_job(client: Client, tmp_path
         assert asked.id == client.get_job(asked.id).id
         assert 3 == client.get_reflexion().waiting
         assert 3 == client.get_report().waiting
-        assert ([], []) == (client.list_adjustments(limit=5), client.list_insights(limit=5))
+        assert ([], []) == (list(client.list_adjustments()), client.list_insights(limit=5))
+        assert [] == list(client.list_critiques())
+        assert {"v1", "v2", "v3"} == {each.video for each in client.list_results(page_size=2)}
+        assert 3 == sum(each.posts for each in client.list_weeks(weeks=104, platform="tiktok")) / 2
+        assert 24 == len(client.get_usage().calls)
 
     await asyncio.to_thread(work)
 

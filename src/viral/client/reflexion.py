@@ -55,6 +55,13 @@ class AdjustmentOut(msgspec.Struct, frozen=True):
     insight_id: UUID | None
 
 
+class AdjustmentsPage(msgspec.Struct, frozen=True):
+    """Adjustments, newest first; `next_cursor` leads to older ones and is null at the end."""
+
+    adjustments: list[AdjustmentOut]
+    next_cursor: str | None
+
+
 class CritiqueOut(msgspec.Struct, frozen=True):
     """Why a prediction missed; without a concept, what stands behind adjustments."""
 
@@ -268,11 +275,20 @@ class Reflexion(Calls):
         """Ask for learning from the results that wait; a job that waits already is given again."""
         return read(self._ask("POST", "/reflexion/runs", idempotency_key=idempotency_key), JobAsked)
 
-    def list_adjustments(self, *, limit: int = 50) -> list[AdjustmentOut]:
-        """List the newest adjustments."""
-        return read(
-            self._ask("GET", "/reflexion/adjustments", query={"limit": limit}), list[AdjustmentOut]
-        )
+    def list_adjustments(
+        self,
+        *,
+        page_size: int = 50,
+        platform: Literal["tiktok", "youtube", "instagram"] | None = None,
+        undone: bool | None = None,
+    ) -> Iterator[AdjustmentOut]:
+        """List adjustments, newest first and the largest of a run first, a page at a time."""
+        for page in self._pages(
+            "/reflexion/adjustments",
+            AdjustmentsPage,
+            {"limit": page_size, "platform": platform, "undone": undone},
+        ):
+            yield from page.adjustments
 
     def undo_adjustment(
         self, adjustment_id: UUID, *, idempotency_key: str | None = None

@@ -27,6 +27,7 @@ PARAMETERS: Final[dict[str, str]] = {
     "source": "Only from this source.",
     "span": "How far back: 24 hours in steps of one, or 7 days in steps of a day.",
     "status": "Only jobs that stand so.",
+    "undone": "Only those that were undone, or only those that are served.",
     "weeks": "How many weeks back.",
 }
 _CONCEPTS = {"count": 2, "category": "fitness", "platform": "tiktok", "seed": 7}
