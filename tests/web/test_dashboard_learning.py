@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import tempfile
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from clusters import Cluster
@@ -14,7 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from viral.database.engine import Database
 from viral.features.reflexion.status import ScoredResult
-from viral.web.dashboard.learning import MOST_POINTS, learning_curve
+from viral.web.dashboard.curve import MOST_POINTS, learning_curve
+from viral.web.dashboard.figures import Figure
 from web.conftest import Browser, live_some_weeks
 from web.test_home import words
 
@@ -133,21 +135,31 @@ def results(count: int) -> list[ScoredResult]:
     ]
 
 
+def curve_of(count: int, changes: Sequence[tuple[datetime, int]] = ()) -> Figure:
+    figure = learning_curve(results(count), changes, now=START)
+    assert figure is not None
+    return figure
+
+
 def test_a_curve_needs_five_results() -> None:
-    assert learning_curve(results(3), []).results_needed == 2
-    assert [each.number for each in learning_curve(results(6), []).points] == [5, 6]
+    assert learning_curve(results(4), [], now=START) is None
+    assert ["5", "6"] == [each.cells[0] for each in curve_of(6).readings]
 
 
 def test_a_rule_stands_after_the_results_before_it() -> None:
-    changes = [(START + timedelta(days=7, hours=1), 2), (START + timedelta(days=7, hours=2), 1)]
+    early, late = START + timedelta(days=7, hours=1), START + timedelta(days=7, hours=2)
 
-    rules = learning_curve(results(9), changes).rules
+    figure = curve_of(9, [(early, 2), (late, 1)])
 
-    assert [(each.number, each.label) for each in rules] == [(7, "3 changes")]
+    assert "Dotted line" in figure.caption
+    for chart in figure.charts:
+        assert 1 == chart.count("3 changes")
+    assert "Dotted line" not in curve_of(9).caption
 
 
 def test_a_long_curve_is_thinned_and_keeps_its_ends() -> None:
-    points = learning_curve(results(5000), []).points
+    readings = curve_of(5000).readings
 
-    assert len(points) == MOST_POINTS
-    assert (points[0].number, points[-1].number) == (5, 5000)
+    assert MOST_POINTS == len(readings)
+    assert ("5", "5,000") == (readings[0].cells[0], readings[-1].cells[0])
+    assert readings[-1].said.endswith("learning 10.0, without 20.0.")

@@ -1,10 +1,6 @@
-"""Learning: its curve and the data of it, and the forms that feed it."""
+"""Learning: the forms that feed it, and the data of its curve."""
 
 from __future__ import annotations
-
-from bisect import bisect_right
-from collections.abc import Iterator, Sequence
-from datetime import datetime
 
 from litestar import Response, get, post
 from litestar.datastructures import UploadFile
@@ -13,18 +9,17 @@ from litestar.response import Redirect
 
 from viral.features.jobs.queue import ask_for_reflexion
 from viral.features.performance.imports import ImportReport
-from viral.features.reflexion.status import FEWEST_RESULTS, WINDOW, ScoredResult, scored_results
+from viral.features.reflexion.status import scored_results
+from viral.web.dashboard.curve import CSV_URL
 from viral.web.dashboard.figures import csv_answer
 from viral.web.dashboard.flashes import send_back
 from viral.web.dashboard.rendering import count
-from viral.web.dashboard.views import CurvePoint, CurveRule, Flash, LearningCurve
+from viral.web.dashboard.views import Flash
 from viral.web.dependencies import Person, Transaction, Wired
 from viral.web.forms import Form
 from viral.web.requests import WebRequest
 from viral.web.uploads import LARGEST_BYTES, read_upload, take_in
 
-MOST_POINTS = 120
-CSV_URL = "/learning.csv"
 REJECTS_NAMED = 3
 
 
@@ -95,53 +90,6 @@ async def learning_csv(runtime: Wired, identity: Person) -> Response[str]:
             for each in results
         ),
     )
-
-
-def learning_curve(
-    results: Sequence[ScoredResult], changes: Sequence[tuple[datetime, int]]
-) -> LearningCurve:
-    """Draw rolling errors, with a rule wherever adjustments were published."""
-    if len(results) < FEWEST_RESULTS:
-        return LearningCurve(window=WINDOW, results_needed=FEWEST_RESULTS - len(results))
-    points = list(_rolling(results))
-    return LearningCurve(
-        window=WINDOW,
-        points=tuple(_thinned(points)),
-        rules=tuple(_rules(results, changes)),
-        csv_url=CSV_URL,
-    )
-
-
-def _rolling(results: Sequence[ScoredResult]) -> Iterator[CurvePoint]:
-    for end in range(FEWEST_RESULTS, len(results) + 1):
-        last = results[max(0, end - WINDOW) : end]
-        yield CurvePoint(
-            number=last[-1].number,
-            measured_at=last[-1].measured_at,
-            with_learning=sum(each.error for each in last) / len(last),
-            without_learning=sum(each.error_without_learning for each in last) / len(last),
-        )
-
-
-def _thinned(points: Sequence[CurvePoint]) -> Sequence[CurvePoint]:
-    """Keep points evenly spread, first and last among them: a page shows no more than that."""
-    if len(points) <= MOST_POINTS:
-        return points
-    step = (len(points) - 1) / (MOST_POINTS - 1)
-    return [points[round(place * step)] for place in range(MOST_POINTS)]
-
-
-def _rules(
-    results: Sequence[ScoredResult], changes: Sequence[tuple[datetime, int]]
-) -> Iterator[CurveRule]:
-    measured = sorted(each.measured_at for each in results)
-    by_place: dict[int, int] = {}
-    for applied_at, changed in changes:
-        place = bisect_right(measured, applied_at)
-        by_place[place] = by_place.get(place, 0) + changed
-    for place, changed in by_place.items():
-        if place >= FEWEST_RESULTS:
-            yield CurveRule(place, count(changed, "change"))
 
 
 def import_note(report: ImportReport) -> Flash:
