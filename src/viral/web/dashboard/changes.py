@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 from uuid import UUID
 
 import msgspec
@@ -162,3 +162,6 @@ def critique_row(row: SelfCritique) -> CritiqueRow:
 def what_of(row: ScoringAdjustment) -> str:
     """Say what an adjustment is about."""
     return f"{label_of(row.adjustment_type, row.category)}, {row.goal}"
+
+
+ROUTES: Final = (undo, undo_whole_run, undo_tested_insight, undo_shared_version)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from litestar import Response, get, post
 from litestar.datastructures import UploadFile
 from litestar.params import MultipartBody, URLEncodedBody
@@ -112,3 +114,6 @@ def import_note(report: ImportReport) -> Flash:
         f"{said}. {count(len(report.rejects), 'row')} left out: {named}.",
         code="rows_left_out",
     )
+
+
+ROUTES: Final = (import_file, learn, learning_csv)

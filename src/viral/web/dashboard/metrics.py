@@ -289,3 +289,6 @@ def _whole(moment: datetime, step: timedelta) -> datetime:
     """Cut a moment to a whole step of its day."""
     midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0)
     return midnight + (moment - midnight) // step * step
+
+
+ROUTES: Final = (show_metrics, metrics_csv)

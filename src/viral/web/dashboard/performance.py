@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -357,3 +357,6 @@ async def _known_of(session: AsyncSession, concept_id: str) -> dict[str, object]
         # The reader says what is wrong with it.
         return {}
     return {"title": concept.title, "category": concept.category}
+
+
+ROUTES: Final = (show_performance, take_rows, add_result, weeks_csv)

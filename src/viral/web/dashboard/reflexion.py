@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from itertools import groupby
+from typing import Final
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -244,3 +245,6 @@ async def _versions(runtime: Runtime) -> tuple[SharedStanding, ...]:
 
 def _choices(names: Mapping[Standing, str] | Mapping[Kind, str]) -> tuple[Choice, ...]:
     return tuple(Choice(*each) for each in names.items())
+
+
+ROUTES: Final = (show_reflexion, accuracy_csv, calibration_csv)
