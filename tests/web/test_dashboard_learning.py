@@ -32,7 +32,7 @@ async def test_a_file_of_results_is_taken_in_and_learning_is_asked_for(
 
     assert (answer.status_code, answer.headers["location"]) == (303, "/performance")
     said = words(await alices.get("/performance"))
-    assert "Done 2 results stored." in said
+    assert "Done 2 results stored. 2 results are learned from in a moment." in said
     assert "2 waiting" in said
     jobs = await admin.execute(text("SELECT job_type, scope, status FROM job_queue"))
     assert [tuple(row) for row in jobs] == [("reflexion", "tenant", "pending")]
@@ -54,7 +54,7 @@ async def test_bad_rows_are_counted_and_named_and_the_others_are_in(
     await alices.submit("/performance/imports", files={"file": ("r.csv", GOOD + bad)})
 
     said = words(await alices.get("/performance"))
-    assert "2 results stored. 4 rows left out: line 4, views: is negative" in said
+    assert "2 results are learned from in a moment. 4 rows left out: line 4, views: is neg" in said
     assert "line 5, platform: is no known platform" in said
     assert "; and 1 more." in said
     assert "Code rows_left_out" in said
@@ -95,12 +95,42 @@ async def test_a_form_without_a_file_is_told(alices: Browser) -> None:
 
 
 async def test_learning_is_asked_for_once(alices: Browser, admin: AsyncConnection) -> None:
+    await alices.submit("/performance/imports", files={"file": ("r.csv", GOOD)})
+
     for _ in range(2):
         answer = await alices.submit("/reflexion/runs")
 
         assert answer.status_code == 303
-    assert "Learning has begun." in words(await alices.get("/performance"))
+    assert "Learning from 2 results has begun." in words(await alices.get("/reflexion"))
     assert await admin.scalar(text("SELECT count(*) FROM job_queue")) == 1
+
+
+async def test_where_nothing_waits_nothing_has_begun(
+    alices: Browser, admin: AsyncConnection
+) -> None:
+    await alices.submit("/reflexion/runs")
+
+    assert "Nothing waits" in words(await alices.get("/reflexion"))
+    assert await admin.scalar(text("SELECT count(*) FROM job_queue")) == 0
+
+
+async def test_what_is_stored_is_told_when_it_is_learned_from(
+    alices: Browser, admin: AsyncConnection
+) -> None:
+    today = datetime.now(UTC).date()
+    early = HEAD + f"v1,tiktok,{today},1000,90\n".encode()
+    later = HEAD[:-1] + b",observed_on\nv2,youtube,2026-01-02,9,1,2026-02-01\n"
+
+    await alices.submit("/performance/imports", files={"file": ("r.csv", early)})
+    waits = words(await alices.get("/performance"))
+    await alices.submit("/performance/imports", files={"file": ("r.csv", GOOD)})
+    await admin.execute(text("UPDATE performance_feedback SET applied_no = 1 WHERE is_mature"))
+    await admin.commit()
+    await alices.submit("/performance/imports", files={"file": ("r.csv", later)})
+    once = words(await alices.get("/performance"))
+
+    assert "1 result stored. 1 was read within two days of publication: learning waits" in waits
+    assert "1 result stored. Nothing of it waits: a video is learned from once" in once
 
 
 async def test_the_data_of_the_curve_is_complete(

@@ -8,10 +8,11 @@ from litestar import Response, get, post
 from litestar.datastructures import UploadFile
 from litestar.params import MultipartBody, URLEncodedBody
 from litestar.response import Redirect
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from viral.features.jobs.queue import ask_for_reflexion
 from viral.features.performance.imports import ImportReport
-from viral.features.reflexion.status import scored_results
+from viral.features.reflexion.status import count_results, scored_results
 from viral.web.dashboard.curve import CSV_URL
 from viral.web.dashboard.figures import csv_answer
 from viral.web.dashboard.flashes import send_back
@@ -46,7 +47,7 @@ async def import_file(
     """Take in a file of results; rows that cannot be used are named."""
     found = await read_upload(data.file, now=runtime.clock())
     report = await take_in(session, found, data_source="file")
-    return send_back(request, import_note(report))
+    return send_back(request, await import_note(session, report))
 
 
 @post("/reflexion/runs", opt={"page": "/reflexion"}, include_in_schema=False)
@@ -55,11 +56,15 @@ async def learn(
     session: Transaction,
     data: URLEncodedBody[Form],  # noqa: ARG001 - its shape is checked
 ) -> Redirect:
-    """Ask for learning from the results that wait."""
+    """Ask for learning from the results that wait, if any do."""
+    _, waiting = await count_results(session)
+    if not waiting:
+        return send_back(request, Flash("info", "Nothing waits: there is no result to learn from."))
     await ask_for_reflexion(session)
-    return send_back(
-        request, Flash("info", "Learning has begun. What it finds appears on this page.")
+    said = (
+        f"Learning from {count(waiting, 'result')} has begun. What it finds appears on this page."
     )
+    return send_back(request, Flash("info", said))
 
 
 @get(CSV_URL, include_in_schema=False)
@@ -94,13 +99,13 @@ async def learning_csv(runtime: Wired, identity: Person) -> Response[str]:
     )
 
 
-def import_note(report: ImportReport) -> Flash:
-    """Say what became of rows."""
+async def import_note(session: AsyncSession, report: ImportReport) -> Flash:
+    """Say what became of rows, and when what was stored is learned from."""
     said = f"{count(report.stored, 'result')} stored"
     if report.known:
         said += f", {report.known:,} known before"
-    if report.early:
-        said += f"; {report.early:,} read within two days of publication, so add them again later"
+    if report.stored:
+        said += f". {await _when_learned(session, report)}"
     if not report.rejects:
         return Flash("success" if report.stored else "info", f"{said}.")
     named = "; ".join(
@@ -114,6 +119,24 @@ def import_note(report: ImportReport) -> Flash:
         f"{said}. {count(len(report.rejects), 'row')} left out: {named}.",
         code="rows_left_out",
     )
+
+
+async def _when_learned(session: AsyncSession, report: ImportReport) -> str:
+    _, waiting = await count_results(session)
+    ripe = report.stored - report.early
+    said = []
+    if ripe and waiting:
+        are = "is" if waiting == 1 else "are"
+        said.append(f"{count(waiting, 'result')} {are} learned from in a moment")
+    elif ripe:
+        said.append("Nothing of it waits: a video is learned from once")
+    if report.early:
+        was = "was" if report.early == 1 else "were"
+        said.append(
+            f"{report.early:,} {was} read within two days of publication:"
+            " learning waits until you add a later reading"
+        )
+    return ". ".join(said)
 
 
 ROUTES: Final = (import_file, learn, learning_csv)

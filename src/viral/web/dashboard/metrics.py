@@ -28,6 +28,7 @@ from viral.web.dashboard.views import Choice
 from viral.web.dependencies import Person, Transaction, Wired
 from viral.web.door import operators_only
 from viral.web.requests import WebRequest
+from viral.web.traffic import Traffic
 
 PAGE: Final = "/metrics"
 ENDPOINTS_SHOWN: Final = 10
@@ -143,7 +144,9 @@ async def show_metrics(
         span=span,
         spans=tuple(Choice(name, each.label) for name, each in SPANS.items()),
         use=_use(use, SPANS[span], names, now=now),
-        system=await _system(runtime, SPANS[span], now=now) if identity.is_operator else None,
+        system=await _system(request, runtime, SPANS[span], now=now)
+        if identity.is_operator
+        else None,
     )
     page = await page_of(request, identity, session, tenant, now=now)
     return send_page(request, render("metrics.html", page=page, metrics=shown))
@@ -206,9 +209,13 @@ def _use(use: ApiUse, span: Span, names: Mapping[UUID, str], *, now: datetime) -
     )
 
 
-async def _system(runtime: Runtime, span: Span, *, now: datetime) -> SystemPage:
+async def _system(
+    request: WebRequest, runtime: Runtime, span: Span, *, now: datetime
+) -> SystemPage:
+    traffic: Traffic = request.app.state.traffic
     steps = await _measured(runtime, span, now=now)
-    return SystemPage(await standing_of(runtime, steps, now=now), _charts(steps, span, now=now))
+    standing = await standing_of(runtime, steps, started_at=traffic.started_at, now=now)
+    return SystemPage(standing, _charts(steps, span, now=now))
 
 
 async def _measured(runtime: Runtime, span: Span, *, now: datetime) -> list[Step]:

@@ -205,7 +205,8 @@ async def add_result(
         now=now,
     )
     if not found.rejects:
-        return send_back(request, import_note(await take_in(session, found, data_source="manual")))
+        report = await take_in(session, found, data_source="manual")
+        return send_back(request, await import_note(session, report))
     shown = await read_page(session, wanted=Wanted(), before=None, now=now)
     shown = replace(shown, entry=data, faults=tuple(found.rejects))
     return await _send(request, runtime, identity, session, shown, status=422)
@@ -230,7 +231,7 @@ async def take_rows(
     else:
         if data.step == "store":
             report = await take_in(session, found, data_source="manual")
-            return send_back(request, import_note(report))
+            return send_back(request, await import_note(session, report))
         async with session.begin_nested() as trial:
             report = await import_results(session, found.rows, data_source="manual")
             await trial.rollback()
