@@ -11,6 +11,7 @@ from typing import Final
 import jinja2
 from markupsafe import Markup, escape
 
+from viral.features.scoring.labels import points
 from viral.schema.vocabulary import PLATFORM_NAMES
 from viral.web.dashboard import charts
 from viral.web.dashboard.navigation import KEYS, NAVIGATION, TABS
@@ -75,13 +76,9 @@ def asset(name: str) -> str:
 
 def number(value: float, digits: int = 0) -> str:
     """Write 1204 as 1,204, with a real minus sign."""
-    return _plain_zero(f"{value:,.{digits}f}").replace("-", _MINUS)
-
-
-def points(value: float, digits: int = 1) -> str:
-    """Write a signed number of points: +3.1, -2.4 with a real minus sign, 0.0."""
-    text = _plain_zero(f"{value:+,.{digits}f}")
-    return text.replace("-", _MINUS)
+    text = f"{value:,.{digits}f}"
+    is_zero = not any(digit in text for digit in "123456789")
+    return (text.lstrip("-") if is_zero else text).replace("-", _MINUS)
 
 
 def count(value: int, noun: str, plural: str | None = None) -> str:
@@ -145,10 +142,6 @@ def why_rows(
     bars = charts.contribution_bars(rounded)
     rows = [(each.label, bar, value) for each, bar, value in zip(why, bars, rounded, strict=True)]
     return rows, start
-
-
-def _plain_zero(text: str) -> str:
-    return text.lstrip("+-") if not any(digit in text for digit in "123456789") else text
 
 
 def _has_failed(value: object) -> bool:
