@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Final
 from uuid import UUID
 
 import msgspec
@@ -87,3 +87,6 @@ async def get_generations(
         next_cursor = cursor_at(site, identity.tenant_id, last, purpose=PURPOSE)
     page = _RawPage([msgspec.Raw(each.json) for each in found[:limit]], next_cursor)
     return Response(msgspec.json.encode(page), media_type="application/json")
+
+
+ROUTES: Final = (get_generations,)

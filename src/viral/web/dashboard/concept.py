@@ -229,3 +229,6 @@ def _reading(row: PerformanceFeedback, predictions: Sequence[Prediction]) -> Rea
 
 def _variant(row: ConceptVariant) -> VariantRow:
     return VariantRow(row.label, row.title, row.hook or "", row.caption, row.is_selected)
+
+
+ROUTES: Final = (show_concept,)
