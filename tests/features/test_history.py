@@ -6,10 +6,12 @@ import csv
 import io
 import json
 from collections.abc import AsyncIterator
+from uuid import UUID
 
 import pytest
 from clusters import Cluster
 from factories import TestTenant, make_tenant
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from studio import add_trends, execute, generate
 
@@ -68,9 +70,88 @@ async def test_platforms_and_results_are_asked_for_together_with_words(
     assert await search_concepts(session, ConceptFilter(has_result=True), limit=3) == []
 
 
-async def found(session: AsyncSession, search: str) -> set[str]:
+async def found(session: AsyncSession, search: str, limit: int = 50) -> set[str]:
     wanted = ConceptFilter(search)
-    return {each.title for each in await search_concepts(session, wanted, limit=50)}
+    return {each.title for each in await search_concepts(session, wanted, limit=limit)}
+
+
+# A page that the newest concepts fill, and one for which the index is asked.
+@pytest.mark.parametrize("limit", [1, 50])
+async def test_a_word_is_found_by_its_beginning(
+    app: Database, studio: TestTenant, admin: AsyncConnection, session: AsyncSession, limit: int
+) -> None:
+    await generate(app, studio.id, 4)
+    await title_all(admin, "push-ups", "Chickpeas/rice", "Crème brûlée", "salt")
+
+    assert await found(session, "chick", limit) == await found(session, "Ric", limit)
+    assert await found(session, "chick", limit) == {"Chickpeas/rice"}
+    assert await found(session, "peas", limit) == set()
+    assert (
+        await found(session, "up", limit) == await found(session, "push-u", limit) == {"push-ups"}
+    )
+    assert await found(session, "CRÈM br", limit) == {"Crème brûlée"}
+
+
+@pytest.mark.parametrize("limit", [1, 50])
+async def test_words_are_found_together_with_what_else_is_asked_for(
+    app: Database, studio: TestTenant, admin: AsyncConnection, session: AsyncSession, limit: int
+) -> None:
+    made = await generate(app, studio.id, 6)
+    await title_all(admin, *["tea one"] * 6)
+    kept = next(each for each in made if each.category == "food")
+    await keep_concept(session, kept.id, is_favorite=True)
+
+    async def ids(wanted: ConceptFilter) -> set[UUID]:
+        return {each.id for each in await search_concepts(session, wanted, limit=limit)}
+
+    assert await ids(ConceptFilter("tea", only_favorites=True)) == {kept.id}
+    assert await ids(ConceptFilter("tea", "food", only_favorites=True)) == {kept.id}
+    assert await ids(ConceptFilter("tea", "tech", only_favorites=True)) == set()
+    assert await ids(ConceptFilter("tea /favorite")) == await ids(ConceptFilter("food")) == set()
+    assert await ids(ConceptFilter("tea", has_result=True)) == set()
+    assert len(await ids(ConceptFilter("tea", platform="tiktok", has_result=False))) == min(
+        limit, 6
+    )
+    assert (
+        await ids(ConceptFilter("one", platform="youtube"))
+        == {each.id for each in made if any(one.platform == "youtube" for one in each.predictions)}
+        or limit == 1
+    )
+
+
+async def test_pages_with_words_hold_each_concept_once(
+    app: Database, studio: TestTenant, admin: AsyncConnection, session: AsyncSession
+) -> None:
+    made = await generate(app, studio.id, 5)
+    await title_all(admin, *["tea"] * 5)
+
+    places, before = [], None
+    while page := await search_concepts(session, ConceptFilter("tea"), limit=2, before=before):
+        places += [(each.created_at, each.id) for each in page]
+        before = places[-1]
+
+    assert places == sorted(((each.created_at, each.id) for each in made), reverse=True)
+
+
+async def test_a_tenants_words_are_its_own_in_the_index(
+    app: Database,
+    studio: TestTenant,
+    bob: TestTenant,
+    admin: AsyncConnection,
+    session: AsyncSession,
+) -> None:
+    await generate(app, studio.id, 1)
+    await title_all(admin, "walrus")
+    words = text("SELECT tsvector_to_array(viral.words_of(:id, 'a walrus', '[]', '{food}'))")
+
+    mine = await session.scalar(words, {"id": studio.id})
+    others = await session.scalar(words, {"id": bob.id})
+
+    assert {each.removeprefix(studio.id.hex[-8:]) for each in mine} == {"a", "walrus", "/food"}
+    assert set(mine).isdisjoint(others)
+    async with app.tenant_session(bob.id) as bobs:
+        for search in ("walrus", "wal", "%", f"{studio.id.hex[-8:]}walrus", "walrus'|'walrus"):
+            assert await found(bobs, search) == await found(bobs, search, 1) == set()
 
 
 async def test_all_words_are_looked_for_in_any_case(
@@ -107,8 +188,8 @@ async def test_hook_caption_and_script_are_searched(
 ) -> None:
     await generate(app, studio.id, 2)
     await title_all(admin, "one", "two")
-    text = '\'[{"visual": "A Walrus"}]\'' if column == "script" else "'A Walrus'"
-    await execute(admin, f"UPDATE concepts SET {column} = {text} WHERE title = 'two'")
+    words = '\'[{"visual": "A Walrus"}]\'' if column == "script" else "'A Walrus'"
+    await execute(admin, f"UPDATE concepts SET {column} = {words} WHERE title = 'two'")
 
     assert await found(session, "walrus") == {"two"}
 

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlalchemy import (
+    Boolean,
+    DateTime,
     Text,
-    all_,
-    bindparam,
-    cast,
+    Uuid,
     exists,
     func,
+    literal,
     select,
     tuple_,
 )
@@ -28,17 +29,18 @@ from viral.schema.content import Concept, ConceptVariant, Prediction
 from viral.schema.results import PerformanceFeedback
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Iterable, Iterator
     from datetime import datetime
     from uuid import UUID
 
-    from sqlalchemy import ColumnElement
+    from sqlalchemy import ColumnElement, Select
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from viral.schema.vocabulary import Platform
 
-# As many as the function gives at once.
 MOST_A_PAGE = 200
+# A page, and one more that tells whether another page follows.
+MOST_AT_ONCE = MOST_A_PAGE + 1
 MOST_WORDS = 8
 LONGEST_WORD = 100
 # What a spreadsheet takes for a formula; titles hold words of strangers.
@@ -47,9 +49,10 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 @dataclass(frozen=True, slots=True)
 class ConceptFilter:
-    """Which concepts: all words in title, hook, caption or script; of a category; favourites.
+    """Which concepts: of a category; favourites; with all words asked for.
 
-    With a prediction for a platform; with results, or without any yet.
+    Each word begins one in title, hook, caption or script. With a prediction for a platform; with
+    results, or without any yet.
     """
 
     search: str = ""
@@ -69,14 +72,40 @@ async def search_concepts(
     """List a page of generated concepts, newest first; `before` is where the last page ended."""
     query = (
         select(Concept)
-        .where(Concept.origin == "generated", *_conditions(wanted))
         .options(selectinload(Concept.predictions))
         .order_by(Concept.created_at.desc(), Concept.id.desc())
-        .limit(min(limit, MOST_A_PAGE))
     )
+    limit = min(limit, MOST_AT_ONCE)
+    if words := _words(wanted.search):
+        ids = await session.scalars(_with_words(words, wanted, limit=limit, before=before))
+        return list(await session.scalars(query.where(Concept.id.in_(ids.all()))))
+    query = query.where(Concept.origin == "generated", *_conditions(wanted)).limit(limit)
     if before is not None:
         query = query.where(tuple_(Concept.created_at, Concept.id) < before)
     return list(await session.scalars(query))
+
+
+def _with_words(
+    words: list[str],
+    wanted: ConceptFilter,
+    *,
+    limit: int,
+    before: tuple[datetime, UUID] | None,
+) -> Select[tuple[UUID]]:
+    before_at, before_id = before or (None, None)
+    return select(
+        func.viral.search_concepts(
+            literal(words, ARRAY(Text)),
+            literal(wanted.category, Text),
+            literal(wanted.platform, Text),
+            literal(wanted.has_result, Boolean),
+            wanted.only_favorites,
+            literal(before_at, DateTime(timezone=True)),
+            literal(before_id, Uuid),
+            limit,
+            type_=Uuid,
+        )
+    )
 
 
 def _conditions(wanted: ConceptFilter) -> Iterator[ColumnElement[bool]]:
@@ -91,11 +120,6 @@ def _conditions(wanted: ConceptFilter) -> Iterator[ColumnElement[bool]]:
     if wanted.has_result is not None:
         measured = exists().where(PerformanceFeedback.concept_id == Concept.id)
         yield measured if wanted.has_result else ~measured
-    if patterns := _patterns(wanted.search):
-        words = func.concat_ws(
-            "\n", Concept.title, Concept.hook, Concept.caption, cast(Concept.script, Text)
-        )
-        yield words.ilike(all_(bindparam("patterns", patterns, ARRAY(Text))))
 
 
 async def posts_between(
@@ -234,18 +258,11 @@ def _harmless(value: object) -> object:
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
-def _patterns(search: str) -> Sequence[str]:
-    """Make a pattern of each word; what LIKE gives a meaning stands for itself."""
+def _words(search: str) -> list[str]:
     words = search.replace("\x00", " ").split()
     if len(words) > MOST_WORDS or any(len(word) > LONGEST_WORD for word in words):
         raise BadInput(
             "That is too much to search for.",
             hint=f"Give up to {MOST_WORDS} words of up to {LONGEST_WORD} characters.",
         )
-    return [f"%{_escaped(word)}%" for word in words]
-
-
-def _escaped(word: str) -> str:
-    for sign in ("\\", "%", "_"):
-        word = word.replace(sign, f"\\{sign}")
-    return word
+    return words
