@@ -17,11 +17,10 @@ from studio import add_trends, execute, generate
 
 from viral.database.engine import Database
 from viral.errors import BadInput, NotFound
+from viral.features.generations.exports import Form, export_concepts
 from viral.features.generations.history import (
     ConceptFilter,
     all_concepts,
-    as_csv,
-    as_json_lines,
     keep_concept,
     search_concepts,
 )
@@ -244,22 +243,51 @@ async def test_another_tenants_concepts_are_neither_found_nor_kept(
             await keep_concept(session, concept.id, is_favorite=True)
 
 
+async def exported(session: AsyncSession, form: Form) -> str:
+    return "".join([text async for text, _ in export_concepts(session, ALL, form=form)])
+
+
 async def test_an_export_is_whole_and_runs_nothing(
     app: Database, studio: TestTenant, admin: AsyncConnection, session: AsyncSession
 ) -> None:
     await generate(app, studio.id, 3)
     await title_all(admin, '=HYPERLINK("x")', 'plain, "quoted"\nbroken', "-1")
 
-    (page,) = [page async for page in all_concepts(session, ALL)]
-    rows = list(csv.DictReader(io.StringIO(as_csv(page, with_header=True))))
-    lines = [json.loads(line) for line in as_json_lines(page).splitlines()]
+    rows = list(csv.DictReader(io.StringIO(await exported(session, "csv"))))
+    lines = [json.loads(line) for line in (await exported(session, "json")).splitlines()]
 
     assert [each["title"] for each in rows] == [
         "'-1",
         'plain, "quoted"\nbroken',
         '\'=HYPERLINK("x")',
     ]
-    assert [each["title"] for each in lines] == [each.title for each in page]
+    assert [each["title"].removeprefix("'") for each in rows] == [each["title"] for each in lines]
     assert {float(each["score_tiktok"]) for each in rows} == {
         one["score"] for each in lines for one in each["predictions"] if one["platform"] == "tiktok"
+    }
+
+
+async def test_an_export_tells_which_variant_is_posted(
+    app: Database, studio: TestTenant, admin: AsyncConnection, session: AsyncSession
+) -> None:
+    made = await generate(app, studio.id, 2)
+    await execute(
+        admin,
+        "INSERT INTO concept_variants"
+        " (tenant_id, id, concept_id, label, title, caption, hook, hook_source, is_selected)"
+        " SELECT tenant_id, gen_random_uuid(), id, label, label || '!', 'c', '=h', 'template',"
+        " label = 'B' FROM concepts, unnest(ARRAY['A', 'B']) AS label WHERE id = :id",
+        id=made[0].id,
+    )
+
+    rows = list(csv.DictReader(io.StringIO(await exported(session, "csv"))))
+    lines = [json.loads(line) for line in (await exported(session, "json")).splitlines()]
+
+    told = {
+        each["id"]: (each["variant"], each["variant_title"], each["variant_hook"]) for each in rows
+    }
+    assert told == {str(made[0].id): ("B", "B!", "'=h"), str(made[1].id): ("", "", "")}
+    assert {each["id"]: each["variant"] and each["variant"]["hook"] for each in lines} == {
+        str(made[0].id): "=h",
+        str(made[1].id): None,
     }

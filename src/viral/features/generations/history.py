@@ -1,10 +1,7 @@
-"""Concepts of the past: found again, kept as favourites, taken along."""
+"""Concepts of the past: found again, kept as favourites."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -29,7 +26,7 @@ from viral.schema.content import Concept, ConceptVariant, Prediction
 from viral.schema.results import PerformanceFeedback
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator
+    from collections.abc import AsyncIterator, Iterator
     from datetime import datetime
     from uuid import UUID
 
@@ -43,8 +40,6 @@ MOST_A_PAGE = 200
 MOST_AT_ONCE = MOST_A_PAGE + 1
 MOST_WORDS = 8
 LONGEST_WORD = 100
-# What a spreadsheet takes for a formula; titles hold words of strangers.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,82 +175,6 @@ async def all_concepts(
         given += len(page)
         before = page[-1].created_at, page[-1].id
         session.expunge_all()
-
-
-def concept_document(concept: Concept) -> dict[str, object]:
-    """Describe a concept with its predictions, for programs."""
-    return {
-        "id": concept.id,
-        "created_at": concept.created_at,
-        "title": concept.title,
-        "hook": concept.hook,
-        "hook_type": concept.hook_type,
-        "category": concept.category,
-        "script": concept.script,
-        "caption": concept.caption,
-        "hashtags": concept.hashtags,
-        "duration_s": concept.duration_s,
-        "post_at": concept.post_at,
-        "why_it_works": concept.why_it_works,
-        "prompts": concept.prompts,
-        "trend": concept.trend,
-        "is_favorite": concept.is_favorite,
-        "is_exploration": concept.is_exploration,
-        "propensity": concept.propensity,
-        "predictions": [
-            {
-                "platform": each.platform,
-                "score": each.score,
-                "low": each.low,
-                "high": each.high,
-                "reasons": each.reasons,
-            }
-            for each in sorted(concept.predictions, key=lambda each: each.platform)
-        ],
-    }
-
-
-def as_json_lines(concepts: Iterable[Concept]) -> str:
-    """Write one JSON object a line."""
-    return "".join(
-        json.dumps(concept_document(each), default=str, ensure_ascii=False) + "\n"
-        for each in concepts
-    )
-
-
-def as_csv(concepts: Iterable[Concept], *, with_header: bool) -> str:
-    """Write a line a concept; a cell that a spreadsheet would run is put behind a quote."""
-    text = io.StringIO()
-    writer = csv.writer(text)
-    for concept in concepts:
-        cells = _cells(concept)
-        if with_header:
-            writer.writerow(cells)
-            with_header = False
-        writer.writerow([_harmless(value) for value in cells.values()])
-    return text.getvalue()
-
-
-def _cells(concept: Concept) -> dict[str, object]:
-    scores = {each.platform: each.score for each in concept.predictions}
-    return {
-        "id": concept.id,
-        "created_at": concept.created_at.isoformat(),
-        "category": concept.category,
-        "title": concept.title,
-        "hook": concept.hook,
-        "hook_type": concept.hook_type,
-        "caption": concept.caption,
-        "hashtags": " ".join(concept.hashtags),
-        "duration_s": concept.duration_s,
-        "post_at": None if concept.post_at is None else concept.post_at.isoformat(),
-        "is_favorite": concept.is_favorite,
-        **{f"score_{name}": scores.get(name) for name in ("instagram", "tiktok", "youtube")},
-    }
-
-
-def _harmless(value: object) -> object:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
 def _words(search: str) -> list[str]:
