@@ -43,6 +43,7 @@ from viral.web.dashboard import (
     concepts,
     demo,
     design,
+    experiment,
     generate,
     history,
     home,
@@ -55,9 +56,11 @@ from viral.web.dashboard import (
     switcher,
     trend_sources,
 )
+from viral.web.dashboard import experiments as experiment_pages
 from viral.web.dashboard import jobs as job_pages
 from viral.web.dashboard import reflexion as reflexion_page
 from viral.web.dashboard import trends as trend_pages
+from viral.web.dashboard import variants as variant_pages
 from viral.web.dependencies import DEPENDENCIES
 from viral.web.door import Door, finish_answer
 from viral.web.etags import Etags
@@ -101,6 +104,13 @@ PAGES = (
     history.export,
     concept.show_concept,
     concepts.keep,
+    variant_pages.vary,
+    variant_pages.choose,
+    experiment_pages.show_experiments,
+    experiment_pages.start,
+    experiment.show_experiment,
+    experiment.course_csv,
+    experiment.stop,
     performance.show_performance,
     performance.take_rows,
     performance.add_result,

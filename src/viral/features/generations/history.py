@@ -22,7 +22,7 @@ from sqlalchemy.orm import selectinload
 from viral.errors import BadInput
 from viral.features.generations.concepts import find_concept
 from viral.features.generations.timing import LATEST
-from viral.schema.content import Concept, ConceptVariant, Prediction
+from viral.schema.content import Concept, Prediction
 from viral.schema.results import PerformanceFeedback
 
 if TYPE_CHECKING:
@@ -134,17 +134,6 @@ async def posts_between(
             .options(selectinload(Concept.predictions))
             .order_by(Concept.post_at, Concept.id)
             .limit(limit)
-        )
-    )
-
-
-async def variants_of(session: AsyncSession, concept_id: UUID) -> list[ConceptVariant]:
-    """List a concept's other titles, hooks and captions, by their label."""
-    return list(
-        await session.scalars(
-            select(ConceptVariant)
-            .where(ConceptVariant.concept_id == concept_id)
-            .order_by(ConceptVariant.label)
         )
     )
 
