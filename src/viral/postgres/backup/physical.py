@@ -225,14 +225,24 @@ def _why_no_chain(catalogue: Catalogue, facts: _Facts) -> str | None:
 @asynccontextmanager
 async def _session(url: ServerUrl) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
     """Be connected beside the backup: for the server's clock, and for the slot."""
+    try:
+        async with beside_branches(url) as connection:
+            yield connection
+    except DRIVER_ERRORS as error:
+        fault = connection_fault(error, url)
+        raise failed(fault.message if fault else str(error)) from error
+
+
+@asynccontextmanager
+async def beside_branches(url: ServerUrl) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+    """Have no branch made by its files within the block, in which the server's are copied.
+
+    One that is being made is waited for; BackupError when that takes too long.
+    """
     # Not in the database itself: who makes a branch of it ends all sessions there.
     async with driver_connection(replace(url, application_name=BACKING_UP)) as connection:
-        try:
-            await _no_copy_is_made(connection)
-            yield connection
-        except DRIVER_ERRORS as error:
-            fault = connection_fault(error, url)
-            raise failed(fault.message if fault else str(error)) from error
+        await _no_copy_is_made(connection)
+        yield connection
 
 
 async def _no_copy_is_made(connection: asyncpg.Connection[asyncpg.Record]) -> None:
@@ -246,7 +256,7 @@ async def _no_copy_is_made(connection: asyncpg.Connection[asyncpg.Record]) -> No
     except TimeoutError as error:
         raise BackupError(
             f"A branch is being made for {COPY_TIMEOUT_S // 60} minutes; its files cannot be"
-            " backed up yet.",
+            " copied yet.",
             hint="See `viral branch list`, then try again.",
         ) from error
 

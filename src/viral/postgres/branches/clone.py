@@ -11,6 +11,7 @@ import os
 from asyncio.subprocess import DEVNULL, PIPE
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import asyncpg
@@ -22,6 +23,7 @@ from viral.database.foundation import quoted
 from viral.errors import BranchRefused, ServerError
 from viral.postgres.backup.physical import BACKING_UP, BRANCHING, ROLE
 from viral.postgres.bootstrap import prepare_database
+from viral.postgres.branches.write_out import written_out
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -182,8 +184,10 @@ async def _copy(server: asyncpg.Connection[asyncpg.Record], source: str, target:
         f" TEMPLATE {quoted(source)} STRATEGY {strategy}"
     )
     if server.get_server_version().major >= _FIRST_WITH_CLONE and await _clones(server):
+        data_dir = Path(await server.fetchval("SHOW data_directory"))
         with suppress(*_NO_CLONE):
-            await server.execute(statement)
+            async with written_out(data_dir):
+                await server.execute(statement)
             return
         await server.execute("RESET file_copy_method")
     await server.execute(statement)
