@@ -32,7 +32,15 @@ from viral.postgres.branches.local import LocalBranches
 from viral.postgres.branches.registry import MAIN, Held, Registry, new_branch
 from viral.postgres.pooler import Pooler
 from viral.postgres.processes import server_processes
-from viral.servers import backup_target, field_keys, main_server, prepare_server, urls_of
+from viral.postgres.replica import remove_replica, start_replica
+from viral.servers import (
+    backup_target,
+    field_keys,
+    local_replica,
+    main_server,
+    prepare_server,
+    urls_of,
+)
 from viral.settings import Settings
 
 pytest_plugins = ["servers", "branching"]
@@ -114,6 +122,16 @@ async def strategies(settings: Settings) -> list[object]:
         " WHERE query ~ '^CREATE DATABASE' AND state = 'active'",
     )
     return [strategy for (strategy,) in rows]
+
+
+async def backing_up(settings: Settings) -> list[object]:
+    """Name the sessions beside copies of the server."""
+    rows = await ask(
+        main_server(settings),
+        "SELECT application_name FROM pg_stat_activity"
+        f" WHERE usename = '{ROLE}' AND backend_type = 'client backend'",
+    )
+    return [name for (name,) in rows]
 
 
 async def back_up(settings: Settings, target: Target | None = None) -> Backup:
@@ -251,6 +269,29 @@ async def test_a_backup_waits_for_a_copy_of_files(
     assert (await backup).plain_bytes > 0
 
 
+async def test_a_replica_waits_for_a_copy_of_files(
+    settings: Settings, branches: LocalBranches
+) -> None:
+    primary, replica = main_server(settings), local_replica(settings)
+    try:
+        async with stuck(settings) as release:
+            copying = asyncio.create_task(make(branches))
+            await starts_copying(settings)
+            starting = asyncio.create_task(start_replica(primary, replica))
+            await asyncio.sleep(1.5)
+            assert not starting.done()
+            assert await ask(primary, "TABLE pg_stat_progress_basebackup") == []
+            assert [BACKING_UP] == await backing_up(settings)
+            release()
+            branch = await copying
+        await starting
+
+        found = await ask(replica, "SELECT datname FROM pg_database WHERE datname ~ '^viral_'")
+        assert (branch.database,) in found
+    finally:
+        await remove_replica(primary, replica)
+
+
 async def test_a_backup_goes_on_while_a_copy_is_made(
     settings: Settings, branches: LocalBranches
 ) -> None:
@@ -264,12 +305,7 @@ async def test_a_backup_goes_on_while_a_copy_is_made(
 
     backup = asyncio.create_task(back_up(settings, Slow(settings.home / "backups")))
     await begun.wait()
-    sessions = await ask(
-        main_server(settings),
-        "SELECT application_name FROM pg_stat_activity"
-        f" WHERE usename = '{ROLE}' AND backend_type = 'client backend'",
-    )
-    assert sessions == [(BACKING_UP,)]
+    assert await backing_up(settings) == [BACKING_UP]
     await make(branches)
     goes_on.set()
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-from contextlib import asynccontextmanager
-from pathlib import Path
+from contextlib import asynccontextmanager, suppress
 from threading import Event
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
 LOOK_S = 0.005
 # Smaller ones are on the disk within moments anyway.
@@ -24,14 +24,12 @@ LEAST_BYTES = 1 << 20
 
 @asynccontextmanager
 async def written_out(data_dir: Path) -> AsyncIterator[None]:
-    """Write out the databases that appear in a data folder within the block, as they grow."""
+    """Write out the databases that appear in a data folder within the block, as they grow.
+
+    A folder that cannot be read, and what the server removes meanwhile, is passed over.
+    """
     base, done = data_dir / "base", Event()
-    try:
-        known = set(await asyncio.to_thread(os.listdir, base))
-    except OSError:
-        # A folder that we may not read is the server's own business.
-        yield
-        return
+    known = await asyncio.to_thread(_folders, base)
     writing = asyncio.create_task(asyncio.to_thread(_write_out, base, known, done))
     try:
         yield
@@ -40,15 +38,18 @@ async def written_out(data_dir: Path) -> AsyncIterator[None]:
         await writing
 
 
-def _write_out(base: Path, known: set[str], done: Event) -> None:
+def _write_out(base: Path, known: set[Path], done: Event) -> None:
     sizes: dict[str, int] = {}
     while not done.wait(LOOK_S):
-        for name in set(os.listdir(base)) - known:
-            # The copy may fail, and be removed under us.
-            try:
-                _flush_grown(base / name, sizes)
-            except OSError:
-                continue
+        for folder in _folders(base) - known:
+            with suppress(OSError):
+                _flush_grown(folder, sizes)
+
+
+def _folders(base: Path) -> set[Path]:
+    with suppress(OSError):
+        return set(base.iterdir())
+    return set()
 
 
 def _flush_grown(folder: Path, sizes: dict[str, int]) -> None:
@@ -58,7 +59,7 @@ def _flush_grown(folder: Path, sizes: dict[str, int]) -> None:
             continue
         descriptor = os.open(entry.path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            os.fdatasync(descriptor)
+            os.fsync(descriptor)
         finally:
             os.close(descriptor)
         sizes[entry.path] = size
