@@ -238,6 +238,26 @@ async def test_the_poolers_clients_wait_for_a_copy_and_go_on(
         assert await waiting == "viral"
 
 
+async def test_a_pooler_that_refuses_to_let_its_clients_go_on_is_started_anew(
+    settings: Settings, branches: LocalBranches, pooler: Pooler, behind: Database
+) -> None:
+    before = (await pooler.status()).pid
+    async with stuck(settings) as release:
+        copying = asyncio.create_task(make(branches))
+        await starts_copying(settings)
+        # Its console takes no other password than that of its start.
+        password = main_server(settings).installation.state / "pooler" / "console.pass"
+        password.write_text("*:*:*:*:another\n")
+        release()
+        branch = await copying
+
+    assert branches.registry.read().held == []
+    assert (await branches.get(branch.id)).state == "ready"
+    assert (await pooler.status()).pid != before
+    async with asyncio.timeout(10):
+        assert await look_in(behind) == "viral"
+
+
 async def test_the_poolers_clients_go_on_after_a_command_that_was_killed(
     settings: Settings, branches: LocalBranches, behind: Database
 ) -> None:

@@ -27,6 +27,7 @@ from viral.postgres.backup.catalogue import (
     sweep,
 )
 from viral.postgres.backup.claim import claimed
+from viral.postgres.backup.retired_keys import refuse_retired
 from viral.postgres.backup.sealing import seal, unseal
 from viral.postgres.backup.tar_member import TarMember
 from viral.postgres.backup.target import one_chunk
@@ -123,6 +124,7 @@ async def create_backup(
     installation = server.installation
     url = server.socket_url(ROLE)
     with claimed(installation.home, "viral backup create"):
+        refuse_retired(installation.home, ring.primary.id)
         await sweep(target, installation.id)
         await sweep_wal(installation, target)
         catalogue = await list_backups(target, installation.id, ring)
