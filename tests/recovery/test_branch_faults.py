@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import asyncpg
 import pytest
@@ -22,7 +24,7 @@ from tenancy import small
 from viral.database.driver import driver_connection
 from viral.database.engine import Database
 from viral.database.secrets import Secrets
-from viral.errors import BadSetting, ServerError
+from viral.errors import BadSetting, BranchRefused, ServerError
 from viral.postgres.account import server_account
 from viral.postgres.backup.catalogue import Backup
 from viral.postgres.backup.physical import BACKING_UP, ROLE, create_backup
@@ -30,6 +32,7 @@ from viral.postgres.backup.target import LocalFolder, Target
 from viral.postgres.branches.clone import clone_database
 from viral.postgres.branches.local import LocalBranches
 from viral.postgres.branches.registry import MAIN, Held, Registry, new_branch
+from viral.postgres.branches.space import SPARE_BYTES
 from viral.postgres.pooler import Pooler
 from viral.postgres.processes import server_processes
 from viral.postgres.replica import remove_replica, start_replica
@@ -193,6 +196,20 @@ async def test_a_copy_that_fails_lets_everybody_in_again(
 
     await enter(settings)
     assert branches.registry.read().held == []
+
+
+async def test_a_copy_that_does_not_fit_disturbs_nobody(
+    settings: Settings, branches: LocalBranches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, inside = fresh_name(), await asyncpg.connect(urls_of(settings).app.libpq(password=True))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: SimpleNamespace(free=SPARE_BYTES))
+
+    with pytest.raises(BranchRefused, match=r"A copy of viral needs [0-9,]+ MB"):
+        await make(branches, name)
+
+    assert await inside.fetchval("SELECT current_database()") == "viral"
+    await inside.close()
+    assert branches.registry.read().find(name) is None
 
 
 @pytest.mark.parametrize("goes_on", [False, True], ids=["waits", "ends"])
