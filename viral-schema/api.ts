@@ -836,7 +836,7 @@ export interface Operations {
   /**
    * List generated concepts, newest first, a page at a time.
    *
-   * `search` is for words that all stand in title, hook, caption or script.
+   * `search` is for words that each begin one in title, hook, caption or script.
    */
   "GET /api/v1/concepts": {
     query: { limit?: number; cursor?: string | null; search?: string; category?: string | null; favorite?: boolean };
@@ -855,7 +855,11 @@ export interface Operations {
     status: 202;
     answer: ConceptsOrdered;
   };
-  /** Give the newest 10,000 concepts as CSV, or as JSON, one object a line. */
+  /**
+   * Give the newest 10,000 concepts as CSV, or as JSON, one object a line.
+   *
+   * Each comes with the variant that is to be posted, where it has variants.
+   */
   "GET /api/v1/concepts/export": {
     query: { format?: "csv" | "json"; search?: string; category?: string | null; favorite?: boolean };
     status: 200;
@@ -990,12 +994,6 @@ export interface Operations {
     status: 200;
     answer: AdjustmentOut[];
   };
-  /** List critiques, newest first, a page at a time; adjustments name the one behind them. */
-  "GET /api/v1/reflexion/critiques": {
-    query: { limit?: number; cursor?: string | null; concept_id?: string | null };
-    status: 200;
-    answer: CritiquesPage;
-  };
   /** List patterns in the results, the strongest first. */
   "GET /api/v1/reflexion/insights": {
     query: { limit?: number };
@@ -1038,6 +1036,12 @@ export interface Operations {
     body: ReplayIn;
     status: 200;
     answer: ReplayOut;
+  };
+  /** List critiques, newest first, a page at a time; adjustments name the one behind them. */
+  "GET /api/v1/reflexion/critiques": {
+    query: { limit?: number; cursor?: string | null; concept_id?: string | null };
+    status: 200;
+    answer: CritiquesPage;
   };
   /** Show the tenant that you are signed in to, with its quota. */
   "GET /api/v1/tenant": {

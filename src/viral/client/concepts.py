@@ -97,7 +97,7 @@ class Concepts(Calls):
     ) -> Iterator[ConceptOut]:
         """List generated concepts, newest first, a page at a time.
 
-        `search` is for words that all stand in title, hook, caption or script.
+        `search` is for words that each begin one in title, hook, caption or script.
         """
         for page in self._pages(
             "/concepts",
@@ -157,7 +157,10 @@ class Concepts(Calls):
         category: str | None = None,
         favorite: bool = False,
     ) -> str:
-        """Give the newest 10,000 concepts as CSV, or as JSON, one object a line."""
+        """Give the newest 10,000 concepts as CSV, or as JSON, one object a line.
+
+        Each comes with the variant that is to be posted, where it has variants.
+        """
         return self._ask(
             "GET",
             "/concepts/export",

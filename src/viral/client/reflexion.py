@@ -62,28 +62,6 @@ class AdjustmentsPage(msgspec.Struct, frozen=True):
     next_cursor: str | None
 
 
-class CritiqueOut(msgspec.Struct, frozen=True):
-    """Why a prediction missed; without a concept, what stands behind adjustments."""
-
-    id: UUID
-    created_at: datetime
-    concept_id: UUID | None
-    gap: dict[str, object]
-    text: str
-    reasons: list[object]
-    issues: list[object]
-    plan: str
-    confidence: str
-    critic: str
-
-
-class CritiquesPage(msgspec.Struct, frozen=True):
-    """Critiques, newest first; `next_cursor` leads to older ones and is null at the end."""
-
-    critiques: list[CritiqueOut]
-    next_cursor: str | None
-
-
 class InsightOut(msgspec.Struct, frozen=True):
     """A pattern in the tenant's results, with its evidence."""
 
@@ -264,6 +242,28 @@ class Why(msgspec.Struct, frozen=True):
     similar: list[Similar]
 
 
+class CritiqueOut(msgspec.Struct, frozen=True):
+    """Why a prediction missed; without a concept, what stands behind adjustments."""
+
+    id: UUID
+    created_at: datetime
+    concept_id: UUID | None
+    gap: dict[str, object]
+    text: str
+    reasons: list[object]
+    issues: list[object]
+    plan: str
+    confidence: str
+    critic: str
+
+
+class CritiquesPage(msgspec.Struct, frozen=True):
+    """Critiques, newest first; `next_cursor` leads to older ones and is null at the end."""
+
+    critiques: list[CritiqueOut]
+    next_cursor: str | None
+
+
 class Reflexion(Calls):
     """Learning from misses, the proof, and undoing."""
 
@@ -316,15 +316,6 @@ class Reflexion(Calls):
             list[AdjustmentOut],
         )
 
-    def list_critiques(
-        self, *, page_size: int = 20, concept_id: UUID | None = None
-    ) -> Iterator[CritiqueOut]:
-        """List critiques, newest first, a page at a time; adjustments name the one behind them."""
-        for page in self._pages(
-            "/reflexion/critiques", CritiquesPage, {"limit": page_size, "concept_id": concept_id}
-        ):
-            yield from page.critiques
-
     def list_insights(self, *, limit: int = 50) -> list[InsightOut]:
         """List patterns in the results, the strongest first."""
         return read(
@@ -372,3 +363,12 @@ class Reflexion(Calls):
     def explain_concept(self, concept_id: UUID) -> list[Why]:
         """Show why a concept scores as it does on each platform, and what that rests on."""
         return read(self._ask("GET", f"/reflexion/why/{concept_id}"), list[Why])
+
+    def list_critiques(
+        self, *, page_size: int = 20, concept_id: UUID | None = None
+    ) -> Iterator[CritiqueOut]:
+        """List critiques, newest first, a page at a time; adjustments name the one behind them."""
+        for page in self._pages(
+            "/reflexion/critiques", CritiquesPage, {"limit": page_size, "concept_id": concept_id}
+        ):
+            yield from page.critiques

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Final
 from uuid import UUID
 
 import msgspec
@@ -80,3 +80,6 @@ def _critique(row: SelfCritique) -> CritiqueOut:
         confidence=row.confidence_level,
         critic=row.critic,
     )
+
+
+ROUTES: Final = (get_critiques,)

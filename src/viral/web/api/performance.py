@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date, datetime, timedelta
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Final
 from uuid import UUID
 
 import msgspec
@@ -216,3 +216,6 @@ def _result(reading: PerformanceFeedback) -> ResultOut:
         engagement_score=reading.engagement_score,
         reach_score=reading.reach_score,
     )
+
+
+ROUTES: Final = (get_results, get_weeks, add_results, add_file)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Final
 from uuid import UUID
 
 import msgspec
@@ -174,3 +174,6 @@ def _trend(topic: Topic) -> TrendOut:
 def _read(entries: list[TrendIn]) -> TrendsFile:
     """Have the entries checked as those of a file."""
     return parse_trends(msgspec.json.encode(entries), name="The list", source="api")
+
+
+ROUTES: Final = (get_trends, add_trends, fetch_now)

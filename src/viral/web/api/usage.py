@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
 from uuid import UUID
 
 import msgspec
@@ -53,3 +53,6 @@ async def get_usage(
         endpoints=list(use.endpoints),
         keys=[KeyUseOut(key, list(each.calls), each.errors) for key, each in use.keys.items()],
     )
+
+
+ROUTES: Final = (get_usage,)

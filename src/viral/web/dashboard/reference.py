@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from litestar import Litestar, Response, get
 
@@ -193,3 +193,6 @@ def _kind(schema: Json) -> Kind:
     if kind == "array":
         return (("list of ", False), *_kind(schema.get("items", {})))
     return ((str(schema.get("format", kind)), False),)
+
+
+ROUTES: Final = (show_reference,)
