@@ -5,11 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import msgspec
-from factories import TestTenant
-from sqlalchemy import event
 
 from viral.database.engine import Database
-from viral.features.generations.listing import list_generations
 from viral.web.api.generations import GenerationsPage
 from web.conftest import Browser, add_sample_trends
 
@@ -65,17 +62,3 @@ async def test_a_tenant_sees_its_own_generations_and_cursors_only(
 
     assert theirs.json() == {"generations": [], "next_cursor": None}
     assert (borrowed.status_code, borrowed.json()["code"]) == (422, "bad_input")
-
-
-async def test_a_page_is_one_statement(alice: TestTenant, app: Database) -> None:
-    said: list[str] = []
-
-    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        said.append(statement)
-
-    async with app.tenant_session(alice.id) as session:
-        connection = await session.connection()
-        event.listen(connection.sync_connection, "before_cursor_execute", note)
-        await list_generations(session, limit=20)
-
-    assert len(said) == 1
