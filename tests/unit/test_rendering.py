@@ -289,7 +289,7 @@ def test_a_card_leads_to_what_its_reasons_rest_on() -> None:
 
 
 def test_what_was_learned_leads_to_where_it_is_undone() -> None:
-    assert 'href="/reflexion#adjustment-kept"' in PAGES["rich"]
+    assert 'href="/reflexion?change=kept#adjustment-kept"' in PAGES["rich"]
     assert "7 changes of scores, the largest" in PAGES["rich"]
 
 
