@@ -44,6 +44,7 @@ from viral.web.dashboard import (
     concepts,
     demo,
     design,
+    experiment,
     generate,
     history,
     home,
@@ -56,9 +57,11 @@ from viral.web.dashboard import (
     switcher,
     trend_sources,
 )
+from viral.web.dashboard import experiments as experiment_pages
 from viral.web.dashboard import jobs as job_pages
 from viral.web.dashboard import reflexion as reflexion_page
 from viral.web.dashboard import trends as trend_pages
+from viral.web.dashboard import variants as variant_pages
 from viral.web.dependencies import DEPENDENCIES
 from viral.web.door import Door, finish_answer
 from viral.web.etags import Etags
@@ -86,6 +89,9 @@ PAGES = (
     *history.ROUTES,
     *concept.ROUTES,
     *concepts.ROUTES,
+    *variant_pages.ROUTES,
+    *experiment_pages.ROUTES,
+    *experiment.ROUTES,
     *performance.ROUTES,
     *learning.ROUTES,
     *reflexion_page.ROUTES,

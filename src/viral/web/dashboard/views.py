@@ -58,7 +58,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A part of a page that could not be read; the rest of the page stands."""
+    """A part of a page whose source outside the database did not answer; the rest stands."""
 
     message: str
     hint: str = ""
