@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import ceil
 
 from markupsafe import Markup
 
@@ -128,12 +129,13 @@ def _course(looks: Sequence[Look], *, size: Size, summary: str) -> Markup:
 
 def _scale(looks: Sequence[Look], *, size: Size) -> tuple[_Scale, list[float]]:
     """Lay the plot out; the first intervals, wide as all scores, may leave it."""
-    up = nice_steps(min(_HIGHEST, max(each.high for each in looks)), most=3)
-    down = nice_steps(min(_HIGHEST, max(_NARROWEST, *(-each.low for each in looks))), most=2)
-    low, high = -down[-1], up[-1]
-    steps = [*(-each for each in reversed(down[1:])), *up]
+    above = min(_HIGHEST, max(_NARROWEST, *(each.high for each in looks)))
+    below = min(_HIGHEST, max(_NARROWEST, *(-each.low for each in looks)))
+    step = nice_steps(above + below, most=6)[1]
+    low, high = -step * ceil(below / step), step * ceil(above / step)
+    steps = [low + step * number for number in range(round((high - low) / step) + 1)]
     plot = Plot(
-        left=max(len(points(step, 0)) for step in steps) * size.font * ADVANCE + 10,
+        left=max(len(points(each, 0)) for each in steps) * size.font * ADVANCE + 10,
         top=size.font * LINE * 2,
         right=size.width - 10,
         bottom=size.height - size.font * LINE * 2 - 8,
