@@ -26,7 +26,8 @@ from viral.web.dashboard.rendering import count, number, points
 
 # More looks than this are no wider than a pixel.
 MOST_LOOKS = 120
-_HIGHEST = 60.0
+# Wider than this are only the intervals of the first posts.
+_USUAL = 60.0
 _BAR_WIDTH, _BAR_HEIGHT = 240, 24
 _NARROWEST = 10.0
 
@@ -77,11 +78,10 @@ def thinned(looks: Sequence[Look]) -> list[Look]:
 def arm_bars(arms: Sequence[ArmState]) -> dict[str, Markup]:
     """Draw each arm's mean and interval around the forecast, by label, on one scale."""
     ends = [end for arm in arms for end in (arm.low, arm.high) if end is not None]
-    low = max(-_HIGHEST, min([-_NARROWEST, *ends]))
-    high = min(_HIGHEST, max([_NARROWEST, *ends]))
+    low, high = min([-_NARROWEST, *ends]), max([_NARROWEST, *ends])
 
     def x(value: float) -> float:
-        return (min(max(value, low), high) - low) / (high - low) * (_BAR_WIDTH - 12) + 6
+        return (value - low) / (high - low) * (_BAR_WIDTH - 12) + 6
 
     return {arm.label: _arm_bar(arm, x) for arm in arms}
 
@@ -129,8 +129,8 @@ def _course(looks: Sequence[Look], *, size: Size, summary: str) -> Markup:
 
 def _scale(looks: Sequence[Look], *, size: Size) -> tuple[_Scale, list[float]]:
     """Lay the plot out; the first intervals, wide as all scores, may leave it."""
-    above = min(_HIGHEST, max(_NARROWEST, *(each.high for each in looks)))
-    below = min(_HIGHEST, max(_NARROWEST, *(-each.low for each in looks)))
+    above = min(max(_USUAL, looks[-1].high), max(_NARROWEST, *(each.high for each in looks)))
+    below = min(max(_USUAL, -looks[-1].low), max(_NARROWEST, *(-each.low for each in looks)))
     step = nice_steps(above + below, most=6)[1]
     low, high = -step * ceil(below / step), step * ceil(above / step)
     steps = [low + step * number for number in range(round((high - low) / step) + 1)]
