@@ -86,7 +86,7 @@ def _with_words(
     *,
     limit: int,
     before: tuple[datetime, UUID] | None,
-) -> Select[tuple[UUID]]:
+) -> Select[UUID]:
     before_at, before_id = before or (None, None)
     return select(
         func.viral.search_concepts(
@@ -98,7 +98,7 @@ def _with_words(
             literal(before_at, DateTime(timezone=True)),
             literal(before_id, Uuid),
             limit,
-            type_=Uuid,
+            type_=Uuid(),
         )
     )
 

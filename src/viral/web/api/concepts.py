@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from random import Random
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 from uuid import UUID
 
 import msgspec
@@ -244,3 +244,6 @@ def _prediction(prediction: Prediction) -> PredictionOut:
             for each in reasons_of(prediction.reasons)
         ],
     )
+
+
+ROUTES: Final = (add_concepts, get_concepts, order, export_concepts, keep, let_go, get_concept)

@@ -216,3 +216,6 @@ def _reading(row: PerformanceFeedback, predictions: Sequence[Prediction]) -> Rea
         actual=actual,
         verdict=verdict,
     )
+
+
+ROUTES: Final = (show_concept,)

@@ -9,6 +9,7 @@ from math import ceil
 from markupsafe import Markup
 
 from viral.features.experiments.sequential import ArmState, Course, Look
+from viral.features.scoring.labels import points
 from viral.web.dashboard.charts import (
     ADVANCE,
     DESKTOP,
@@ -22,7 +23,7 @@ from viral.web.dashboard.charts import (
     x_axis,
 )
 from viral.web.dashboard.figures import Figure, Reading
-from viral.web.dashboard.rendering import count, number, points
+from viral.web.dashboard.rendering import count, number
 
 # More looks than this are no wider than a pixel.
 MOST_LOOKS = 120

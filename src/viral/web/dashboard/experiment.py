@@ -250,3 +250,6 @@ def _change(row: ScoringAdjustment) -> ChangeLine:
         old=row.old_value,
         new=row.new_value,
     )
+
+
+ROUTES: Final = (show_experiment, course_csv, stop)

@@ -208,3 +208,6 @@ async def _start_form(
         chosen=tuple(zip(LETTERS, padded, strict=True)),
         hook_types=tuple(Choice(each, sentence(each.replace("-", " "))) for each in best),
     )
+
+
+ROUTES: Final = (show_experiments, start)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -221,3 +221,6 @@ def _comparison(first: Concept, second: Concept, outcomes: Outcomes) -> CompareP
     return ComparePage(
         (concept_card(first, outcomes, best), concept_card(second, outcomes, best)), best
     )
+
+
+ROUTES: Final = (show_history, compare, export)

@@ -111,3 +111,6 @@ async def choose(
 
 def _page(concept_id: UUID) -> str:
     return f"/concepts/{concept_id}#variants"
+
+
+ROUTES: Final = (vary, choose)

@@ -179,49 +179,6 @@ class ConceptCard:
 
 
 @dataclass(frozen=True, slots=True)
-class CurvePoint:
-    """Rolling error after the n-th result, with learning and without."""
-
-    number: int
-    measured_at: datetime
-    with_learning: float
-    without_learning: float
-
-
-@dataclass(frozen=True, slots=True)
-class CurveRule:
-    """Adjustments published after the n-th result."""
-
-    number: int
-    label: str
-
-
-@dataclass(frozen=True, slots=True)
-class LearningCurve:
-    """Error before and after learning; `results_needed` above zero means too few for a curve."""
-
-    window: int
-    results_needed: int = 0
-    points: tuple[CurvePoint, ...] = ()
-    rules: tuple[CurveRule, ...] = ()
-    csv_url: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class AdjustmentRow:
-    """One published change of an effect, in points, with its evidence."""
-
-    id: str
-    made_at: datetime
-    platform: str
-    what: str
-    old: float
-    new: float
-    evidence: str
-    status: Literal["active", "undone"] = "active"
-
-
-@dataclass(frozen=True, slots=True)
 class InsightRow:
     """A pattern seen in results."""
 
