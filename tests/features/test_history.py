@@ -148,9 +148,7 @@ async def test_a_tenants_words_are_its_own_in_the_index(
 
     assert {each.removeprefix(studio.id.hex[-8:]) for each in mine} == {"a", "walrus", "/food"}
     assert set(mine).isdisjoint(others)
-    ids = text(
-        "SELECT id FROM viral.search_concepts(:words, NULL, NULL, NULL, false, NULL, NULL, 50) AS id"
-    )
+    ids = text("SELECT viral.search_concepts(:words, NULL, NULL, NULL, false, NULL, NULL, 50)")
     searches = ["walrus", "wal", "%", f"{studio.id.hex[-8:]}walrus", "walrus'|'walrus"]
     assert [1, 1, 1, 0, 0] == [
         len((await session.scalars(ids, {"words": [each]})).all()) for each in searches
