@@ -112,7 +112,7 @@ def command(home: Path, *options: str) -> Answer:
 
 
 @needs_15
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 async def test_an_upgrade_that_was_killed_runs_again_and_keeps_every_row_and_policy(
     homes: Homes,
 ) -> None:
