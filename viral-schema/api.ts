@@ -624,7 +624,7 @@ export interface Operations {
   /**
    * List generated concepts, newest first, a page at a time.
    *
-   * `search` is for words that all stand in title, hook, caption or script.
+   * `search` is for words that each begin one in title, hook, caption or script.
    */
   "GET /api/v1/concepts": {
     query: { limit?: number; cursor?: string | null; search?: string; category?: string | null; favorite?: boolean };
@@ -643,7 +643,11 @@ export interface Operations {
     status: 202;
     answer: ConceptsOrdered;
   };
-  /** Give the newest 10,000 concepts as CSV, or as JSON, one object a line. */
+  /**
+   * Give the newest 10,000 concepts as CSV, or as JSON, one object a line.
+   *
+   * Each comes with the variant that is to be posted, where it has variants.
+   */
   "GET /api/v1/concepts/export": {
     query: { format?: "csv" | "json"; search?: string; category?: string | null; favorite?: boolean };
     status: 200;

@@ -14,6 +14,7 @@ from typing import Final
 import jinja2
 import pytest
 
+from viral.features.scoring.labels import points
 from viral.web.dashboard import rendering, views
 from viral.web.dashboard.home import (
     ChangeLine,
@@ -415,7 +416,7 @@ def test_numbers_are_typeset(value: float, text: str) -> None:
     [(3.14, "+3.1"), (-2.35, "\N{MINUS SIGN}2.4"), (0.04, "0.0"), (-0.04, "0.0"), (10.0, "+10.0")],
 )
 def test_points_carry_their_sign(value: float, text: str) -> None:
-    assert rendering.points(value) == text
+    assert points(value) == text
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import hmac
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
@@ -30,7 +29,7 @@ class Seals:
 
     def key(self, purpose: str) -> bytes:
         """Derive the key of one purpose."""
-        return hmac.new(self._pepper, f"web {purpose}".encode(), hashlib.sha256).digest()
+        return hmac.digest(self._pepper, f"web {purpose}".encode(), "sha256")
 
     def seal(self, purpose: str, owner: str, content: bytes) -> str:
         """Sign content for an owner, as text that fits a cookie or a query."""
@@ -45,9 +44,7 @@ class Seals:
         return content if hmac.compare_digest(mac, self._mac(purpose, owner, content)) else None
 
     def _mac(self, purpose: str, owner: str, content: bytes) -> bytes:
-        return hmac.new(
-            self.key(purpose), owner.encode() + b"\0" + content, hashlib.sha256
-        ).digest()
+        return hmac.digest(self.key(purpose), owner.encode() + b"\0" + content, "sha256")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-from sqlalchemy import Uuid, bindparam, text
-from sqlalchemy.dialects.postgresql import TIMESTAMP
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    from sqlalchemy.ext.asyncio import AsyncSession
+    from viral.database.engine import Database
 
 # The documents only pass through: neither the driver nor Python reads them. A page is read before
 # its concepts are looked up, which then are found by their key.
@@ -32,18 +28,15 @@ SELECT g.date, g.id, json_build_object(
   ), '[]')
 )::text AS document
 FROM (
-  SELECT * FROM generations {after} ORDER BY date DESC, id DESC LIMIT :limit
+  SELECT * FROM generations {after} ORDER BY date DESC, id DESC LIMIT $1
 ) AS g
 ORDER BY g.date DESC, g.id DESC
 """
-_NEWEST = text(_PAGE.format(after=""))
-_OLDER = text(_PAGE.format(after="WHERE (date, id) < (:date, :id)")).bindparams(
-    bindparam("date", type_=TIMESTAMP(timezone=True)), bindparam("id", type_=Uuid())
-)
+NEWEST = _PAGE.format(after="")
+_OLDER = _PAGE.format(after="WHERE (date, id) < ($2, $3)")
 
 
-@dataclass(frozen=True, slots=True)
-class GenerationDocument:
+class GenerationDocument(NamedTuple):
     """A generation: its place in the list, and its JSON."""
 
     date: datetime
@@ -52,11 +45,15 @@ class GenerationDocument:
 
 
 async def list_generations(
-    session: AsyncSession, *, limit: int, before: tuple[datetime, UUID] | None = None
+    database: Database,
+    tenant_id: UUID,
+    *,
+    limit: int,
+    before: tuple[datetime, UUID] | None = None,
 ) -> list[GenerationDocument]:
     """List a page of generations, newest first; `before` is where the last page ended."""
     if before is None:
-        rows = await session.execute(_NEWEST, {"limit": limit})
+        rows = await database.read_for(tenant_id, NEWEST, limit)
     else:
-        rows = await session.execute(_OLDER, {"limit": limit, "date": before[0], "id": before[1]})
-    return [GenerationDocument(*row) for row in rows]
+        rows = await database.read_for(tenant_id, _OLDER, limit, *before)
+    return [GenerationDocument._make(row) for row in rows]

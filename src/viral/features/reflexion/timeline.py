@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 from uuid import UUID  # noqa: TC003 - arrays of ids are typed at run time
 
 from sqlalchemy import ARRAY, BigInteger, DateTime, Text, and_, bindparam, func, or_, select, true
@@ -19,6 +19,15 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
     from sqlalchemy.ext.asyncio import AsyncSession
 
+# What stands behind an adjustment: its critique and, where one was tested, its insight.
+ITS_CRITIQUE: Final = and_(
+    SelfCritique.tenant_id == ScoringAdjustment.tenant_id,
+    SelfCritique.id == ScoringAdjustment.critique_id,
+)
+ITS_INSIGHT: Final = and_(
+    ReflexionInsight.tenant_id == ScoringAdjustment.tenant_id,
+    ReflexionInsight.id == ScoringAdjustment.insight_id,
+)
 # Served; served, and changed once more since; taken back.
 Standing = Literal["served", "replaced", "undone"]
 # What stands behind a change: an effect that moved, or a tested insight.
@@ -77,20 +86,8 @@ async def list_changes(
     replaced = _is_replaced().label("replaced")
     query = (
         select(ScoringAdjustment, SelfCritique, ReflexionInsight, replaced)
-        .join(
-            SelfCritique,
-            and_(
-                SelfCritique.tenant_id == ScoringAdjustment.tenant_id,
-                SelfCritique.id == ScoringAdjustment.critique_id,
-            ),
-        )
-        .outerjoin(
-            ReflexionInsight,
-            and_(
-                ReflexionInsight.tenant_id == ScoringAdjustment.tenant_id,
-                ReflexionInsight.id == ScoringAdjustment.insight_id,
-            ),
-        )
+        .join(SelfCritique, ITS_CRITIQUE)
+        .outerjoin(ReflexionInsight, ITS_INSIGHT)
         .where(*_conditions(wanted))
         # Within a run, ids follow the size of the change.
         .order_by(ScoringAdjustment.applied_at.desc(), ScoringAdjustment.id)

@@ -121,8 +121,7 @@ async def create_backup(
     A backup holds the WAL from its start to its stop: it is restorable alone. It is listed once
     all of it is stored; what a stopped run left is swept first. Raises BackupError.
     """
-    installation = server.installation
-    url = server.socket_url(ROLE)
+    installation, url = server.installation, server.socket_url(ROLE)
     with claimed(installation.home, "viral backup create"):
         refuse_retired(installation.home, ring.primary.id)
         await sweep(target, installation.id)

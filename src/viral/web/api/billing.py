@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 from litestar import post
@@ -100,3 +100,6 @@ async def _opened(
     async with runtime.app.tenant_session(identity.tenant_id) as session:
         await note_deed(request, session, identity, "opened billing", page.page, plan=plan)
     return page
+
+
+ROUTES: Final = (open_checkout, open_portal)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Final
 from uuid import UUID
 
 import msgspec
@@ -102,3 +102,6 @@ def _job(job: Job) -> JobOut:
         started_at=job.started_at,
         completed_at=job.completed_at,
     )
+
+
+ROUTES: Final = (get_jobs, get_job, cancel, retry)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Final
 from uuid import UUID
 
 import msgspec
@@ -98,3 +99,6 @@ def _stored(report: ImportReport) -> ResultsStored:
             RowLeftOut(each.line, each.column, each.value, each.reason) for each in report.rejects
         ],
     )
+
+
+ROUTES: Final = (add_results, add_file)

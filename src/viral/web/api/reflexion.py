@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Final
 from uuid import UUID
 
 import msgspec
@@ -280,3 +280,18 @@ def _insight(row: ReflexionInsight) -> InsightOut:
         z=row.z,
         gain=row.gain,
     )
+
+
+ROUTES: Final = (
+    get_status,
+    start_run,
+    get_adjustments,
+    undo,
+    undo_whole_run,
+    get_insights,
+    undo_tested_insight,
+    undo_shared,
+    get_report,
+    get_why,
+    check_replay,
+)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Final
 from uuid import UUID
 
 import msgspec
@@ -182,3 +182,6 @@ def _position(site: Site, tenant_id: UUID, cursor: str | None) -> Position | Non
 def _read(entries: list[TrendIn]) -> TrendsFile:
     """Have the entries checked as those of a file."""
     return parse_trends(msgspec.json.encode(entries), name="The list", source="api")
+
+
+ROUTES: Final = (get_trends, add_trends, fetch_now)

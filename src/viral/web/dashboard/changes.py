@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 from uuid import UUID
 
 import msgspec
@@ -13,11 +13,11 @@ from litestar.response import Redirect
 from viral.features.reflexion.learning import hold_learning
 from viral.features.reflexion.undo import BY_HAND, undo_adjustment, undo_insight, undo_run
 from viral.features.reflexion.versions import undo_version
-from viral.features.scoring.labels import label_of
+from viral.features.scoring.labels import label_of, points
 from viral.schema.learning import ReflexionInsight, ScoringAdjustment, SelfCritique
 from viral.schema.vocabulary import Confidence, Direction, platform_of
 from viral.web.dashboard.flashes import send_back
-from viral.web.dashboard.rendering import count, platform_name, points, when
+from viral.web.dashboard.rendering import count, platform_name, when
 from viral.web.dashboard.views import CritiqueRow, Flash, InsightRow
 from viral.web.dependencies import Person, Transaction, Wired
 from viral.web.door import operators_only
@@ -162,3 +162,6 @@ def critique_row(row: SelfCritique) -> CritiqueRow:
 def what_of(row: ScoringAdjustment) -> str:
     """Say what an adjustment is about."""
     return f"{label_of(row.adjustment_type, row.category)}, {row.goal}"
+
+
+ROUTES: Final = (undo, undo_whole_run, undo_tested_insight, undo_shared_version)

@@ -310,3 +310,6 @@ def _learned(digest: Digest) -> Learned:
             for each in digest.insights
         ),
     )
+
+
+ROUTES: Final = (home,)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from itertools import groupby
+from typing import Final
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -39,8 +40,8 @@ from viral.runtime import Runtime
 from viral.schema.vocabulary import PLATFORMS, platform_of
 from viral.web.cursors import Place, cursor_at, place_of
 from viral.web.dashboard.changes import PAGE, critique_row, insight_row
+from viral.web.dashboard.curve import CSV_URL, learning_curve
 from viral.web.dashboard.figures import Figure, csv_answer
-from viral.web.dashboard.learning import CSV_URL, learning_curve
 from viral.web.dashboard.proof import (
     ACCURACY_CSV,
     CALIBRATION_CSV,
@@ -53,7 +54,7 @@ from viral.web.dashboard.proof import (
 from viral.web.dashboard.rendering import platform_name, render
 from viral.web.dashboard.story import RunRow, tell
 from viral.web.dashboard.switcher import page_of, send_page
-from viral.web.dashboard.views import Choice, CritiqueRow, InsightRow, LearningCurve
+from viral.web.dashboard.views import Choice, CritiqueRow, InsightRow
 from viral.web.dependencies import Person, Transaction, Wired
 from viral.web.requests import WebRequest
 from viral.web.site import Site
@@ -88,7 +89,7 @@ class ReflexionPage:
     learned: int
     waiting: int
     proof: Proof
-    curve: LearningCurve
+    curve: Figure | None
     scatter: Figure | None
     calibration: Figure | None
     guards: tuple[OwnGuard, ...]
@@ -137,8 +138,9 @@ async def show_reflexion(
         next((each for each in STANDINGS if each == standing), None),
         next((each for each in KINDS if each == kind), None),
     )
+    now = runtime.clock()
     shown = await runtime.reading.read(
-        identity.tenant_id, partial(read_page, wanted=wanted, before=before)
+        identity.tenant_id, partial(read_page, wanted=wanted, before=before, now=now)
     )
     if shown.last is not None:
         older = cursor_at(site, identity.tenant_id, shown.last, purpose=PURPOSE)
@@ -150,7 +152,7 @@ async def show_reflexion(
         is_first=cursor is None,
         versions=await _versions(runtime) if identity.is_operator else (),
     )
-    page = await page_of(request, identity, session, await own_tenant(session), now=runtime.clock())
+    page = await page_of(request, identity, session, await own_tenant(session), now=now)
     return send_page(request, render("reflexion.html", page=page, reflexion=shown))
 
 
@@ -190,7 +192,11 @@ async def calibration_csv(runtime: Wired, identity: Person) -> Response[str]:
 
 
 async def read_page(
-    session: AsyncSession, *, wanted: ChangeFilter, before: tuple[datetime, UUID] | None
+    session: AsyncSession,
+    *,
+    wanted: ChangeFilter,
+    before: tuple[datetime, UUID] | None,
+    now: datetime,
 ) -> ReflexionPage:
     """Read what the page shows; the number of queries does not grow with the data."""
     learned, waiting = await status.count_results(session)
@@ -206,7 +212,7 @@ async def read_page(
         learned=learned,
         waiting=waiting,
         proof=proof_of(results),
-        curve=learning_curve(results, moments),
+        curve=learning_curve(results, moments, now=now),
         scatter=scatter_figure(results, csv_url=CSV_URL),
         calibration=calibration_figure(results),
         guards=tuple(await own_guards(session)),
@@ -239,3 +245,6 @@ async def _versions(runtime: Runtime) -> tuple[SharedStanding, ...]:
 
 def _choices(names: Mapping[Standing, str] | Mapping[Kind, str]) -> tuple[Choice, ...]:
     return tuple(Choice(*each) for each in names.items())
+
+
+ROUTES: Final = (show_reflexion, accuracy_csv, calibration_csv)
