@@ -8,7 +8,7 @@ from itertools import permutations
 from uuid import UUID
 
 import pytest
-from fakes.stripe import Call, FakeStripe, Refused
+from fakes.stripe import Call, FakeStripe
 
 from viral.adapters.outgoing import Answer, Outgoing
 from viral.adapters.stripe import Stripe, _refusal, read_event
@@ -252,39 +252,6 @@ async def test_all_subscriptions_of_a_customer_are_listed_page_by_page(
 
     assert [one.id for one in found] == made[::-1]
     assert account.counts["GET subscriptions"] == 3
-
-
-async def test_whatever_a_customer_has_is_ended_though_an_answer_is_lost(
-    account: FakeStripe, patient: Stripe
-) -> None:
-    customer, other = await make_customer(patient), await make_customer(patient, OTHER)
-    ended = account.subscribe(customer, "price_1", status="canceled")
-    late, paid = account.subscribe(customer, "price_2"), account.subscribe(customer, "price_1")
-    account.change(late, "past_due")
-    kept = account.subscribe(other, "price_1")
-    account.lose_answers(2)
-
-    assert await patient.cancel_all(customer) == [paid, late]
-
-    states = {id_: each["status"] for id_, each in account.subscriptions.items()}
-    assert states == dict.fromkeys((ended, late, paid), "canceled") | {kept: "active"}
-    assert account.counts[f"DELETE subscriptions/{ended}"] == 0
-    assert await patient.cancel_all(customer) == []
-
-
-async def test_a_subscription_that_stripe_does_not_end_is_told(
-    account: FakeStripe, stripe: Stripe, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    customer = await make_customer(stripe)
-    id_ = account.subscribe(customer, "price_1")
-
-    def refuse(_id: str, _status: str) -> None:
-        raise Refused(403, "more_permissions_required")
-
-    monkeypatch.setattr(account, "change", refuse)
-
-    with pytest.raises(VendorRefused, match=f"does not cancel {id_}: the key may not do this"):
-        await stripe.cancel_all(customer)
 
 
 async def test_a_customer_without_subscriptions_has_no_current_one(stripe: Stripe) -> None:
