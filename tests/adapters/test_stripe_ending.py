@@ -39,14 +39,20 @@ async def make_customer(stripe: Stripe, tenant: UUID) -> str:
 
 
 async def test_whatever_a_customer_has_is_ended_though_an_answer_is_lost(
-    account: FakeStripe, stripe: Stripe
+    account: FakeStripe, stripe: Stripe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     customer, other = [await make_customer(stripe, each) for each in TENANTS]
     ended = account.subscribe(customer, "price_1", status="canceled")
     late, paid = account.subscribe(customer, "price_2"), account.subscribe(customer, "price_1")
     account.change(late, "past_due")
     kept = account.subscribe(other, "price_1")
-    account.lose_answers(2)
+    end = account.change
+
+    def end_unheard(id_: str, status: str) -> None:
+        end(id_, status)
+        account.lose_answers()
+
+    monkeypatch.setattr(account, "change", end_unheard)
 
     assert await stripe.cancel_all(customer) == [paid, late]
 
