@@ -21,6 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import selectinload
 
+from viral.database.values import harmless
 from viral.errors import BadInput
 from viral.features.generations.concepts import find_concept
 from viral.features.generations.timing import LATEST
@@ -41,8 +42,6 @@ if TYPE_CHECKING:
 MOST_A_PAGE = 200
 MOST_WORDS = 8
 LONGEST_WORD = 100
-# What a spreadsheet takes for a formula; titles hold words of strangers.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +207,7 @@ def as_csv(concepts: Iterable[Concept], *, with_header: bool) -> str:
         if with_header:
             writer.writerow(cells)
             with_header = False
-        writer.writerow([_harmless(value) for value in cells.values()])
+        writer.writerow([harmless(value) for value in cells.values()])
     return text.getvalue()
 
 
@@ -228,10 +227,6 @@ def _cells(concept: Concept) -> dict[str, object]:
         "is_favorite": concept.is_favorite,
         **{f"score_{name}": scores.get(name) for name in ("instagram", "tiktok", "youtube")},
     }
-
-
-def _harmless(value: object) -> object:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
 def _patterns(search: str) -> Sequence[str]:
