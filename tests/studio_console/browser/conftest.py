@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import AsyncIterator
 
 import pytest
-import uvicorn
 from browser.conftest import CHROMIUM, FLAGS
-from browser_studio import Visit
-from clusters import free_port
+from browser_studio import Visit, served
 from litestar import Litestar
 from playwright.async_api import async_playwright
 
@@ -19,18 +16,8 @@ from studio_console.conftest import Ground
 
 @pytest.fixture(scope="module")
 async def address(studio_of: Litestar) -> AsyncIterator[str]:
-    """Serve Studio; it was started before, with its database."""
-    port = free_port()
-    config = uvicorn.Config(studio_of, host="127.0.0.1", port=port, lifespan="off", log_config=None)
-    server = uvicorn.Server(config)
-    # The signals are the test run's own.
-    config.load()
-    serving = asyncio.create_task(server._serve())
-    while not server.started:
-        await asyncio.sleep(0.02)
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    await serving
+    async with served(studio_of) as address:
+        yield address
 
 
 @pytest.fixture
