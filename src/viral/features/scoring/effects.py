@@ -11,6 +11,7 @@ from uuid import UUID
 from sqlalchemy import and_, or_, select
 
 from viral.database.bulk import as_arrays, bulk_insert, unnested
+from viral.learner.design import design_of
 from viral.learner.effects import Effect
 from viral.learner.families import FAMILIES, NEWCOMER, NOISE, TRUST, WIDTH, EffectKey
 from viral.learner.interval import FIRST_WIDTH
@@ -57,9 +58,15 @@ def needed_keys(videos: Iterable[Video], hashed: Callable[[str], str]) -> set[Ef
     """Name the rows that predictions of these videos look at."""
     keys = set(STATE_ROWS)
     for video in videos:
-        for family, key in effect_keys(video):
-            keys.add((family, hashed(key) if family == "word" else key))
+        design = design_of(video, hashed, effect_keys)
+        keys |= design.shared
+        keys |= design.own
     return keys
+
+
+def new_learners(hashed: Callable[[str], str]) -> Learners:
+    """Make learners that know nothing."""
+    return {goal: Learner(word_key=hashed) for goal in GOALS}
 
 
 async def load_learners(
@@ -68,13 +75,15 @@ async def load_learners(
     *,
     keys: set[EffectKey],
     hashed: Callable[[str], str],
+    into: Learners | None = None,
 ) -> Learners:
     """Load the rows of `keys`: all tenants' as the system role, one tenant's in its session.
 
-    A row without a day is as good as none: a lock, or what a replay starts from; an override
-    has none where the tenant has not contributed to the shared effect.
+    They go into new learners, or beside what others have learnt. A row without a day is as good as
+    none: a lock, or what a replay starts from; an override has none where the tenant has not
+    contributed to the shared effect.
     """
-    learners: Learners = {goal: Learner(word_key=hashed) for goal in GOALS}
+    learners = into or new_learners(hashed)
     arrays = as_arrays(sorted(keys), _KEY)
     wanted = unnested(SharedEffect, _KEY)
     shared = (
@@ -136,11 +145,15 @@ async def save_learners(session: AsyncSession, platform: str, learners: Learners
             goal,
             {key: learner.shared[key] for key in sorted(learner.touched.shared)},
         )
-        touched = sorted(learner.touched.tenants)
+        touched = [
+            (UUID(tenant), key, learner.tenants[tenant][key])
+            for tenant, keys in sorted(learner.touched.tenants.items())
+            for key in sorted(keys)
+        ]
         ids = uuid7_run(len(touched))
         rows = [
-            (UUID(tenant), row_id, platform, goal, *key, *_columns(learner.tenants[tenant][key]))
-            for row_id, (tenant, key) in zip(ids, touched, strict=True)
+            (tenant_id, row_id, platform, goal, *key, *_columns(effect))
+            for row_id, (tenant_id, key, effect) in zip(ids, touched, strict=True)
         ]
         await _upsert_own(session, rows)
         learner.clear_touched()
