@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.dialects.postgresql import JSONB
 
 from studio_pages.conftest import Ground, Visitor, keys_of, link_to, words
-from viral.features.studio.rows import key_address
+from viral.features.studio.rows import Query, key_address, read_page
 from viral.features.studio.shapes import Shape, shape_of, shapes
 from viral.features.studio.values import as_text
 from viral.schema.base import uuid7, uuid7_run
@@ -20,6 +21,17 @@ NO_SECRETS = {
     "input_tokens", "output_tokens", "token_status", "key", "api_key_id", "dedupe_key",
     "idempotency_key", "pattern_key", "key_id", "keywords", "topic_key",
 }  # fmt: skip
+# Rows of usage, with ids as the product makes them; and how many the transaction has looked at.
+MANY = """
+INSERT INTO api_usage (tenant_id, id, request_id, endpoint, method, status_code, response_time_ms)
+SELECT :tenant_id, (lpad(to_hex(n), 12, '0') || '7fffbfffffffffffffff')::uuid,
+       n, '/api/v1/concepts', 'GET', 200, n % 400
+FROM generate_series(1, 3000) AS n
+"""
+TOUCHED = """
+SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0)) FROM pg_stat_xact_user_tables
+WHERE relname LIKE 'api_usage%'
+"""
 LADDER = [("a", 3), ("b", 1), ("c", None), ("d", 2), ("e", None), ("f", 1)]
 
 
@@ -333,3 +345,17 @@ def _critique() -> dict[str, object]:
         "confidence_level": "low",
         "critic": str(uuid7()),
     }
+
+
+async def test_the_first_page_of_a_table_reads_no_more_rows_than_it_shows(ground: Ground) -> None:
+    await ground.change(MANY, tenant_id=ground.bob.id)
+    await ground.change("ANALYZE api_usage")
+    shape, query = shape_of("api_usage"), Query(size=50)
+
+    async with ground.app.tenant_session(ground.bob.id) as session:
+        first = await read_page(session, shape, ground.bob.id, query)
+        touched = await session.scalar(text(TOUCHED))
+
+    assert (50, True) == (len(first.rows), first.has_next)
+    # And one more, which tells of the next page.
+    assert 51 == touched
