@@ -15,6 +15,7 @@ from viral.features.studio.values import as_text
 from viral.schema.base import uuid7, uuid7_run
 from viral.schema.security import APP
 from viral.schema.tables import METADATA
+from viral.web.studio.cells import short_text
 
 # Names that sound like a secret, of columns that hold none.
 NO_SECRETS = {
@@ -298,6 +299,15 @@ async def test_what_is_long_is_cut_in_a_grid_and_whole_in_its_row(
     assert "END" not in grid.text
     assert "www…" in grid.text
     assert long in row.text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("0.30000000000000004", "0.3"), ("17774300.0", "17774300"), ("-999999.5", "-1000000"),
+     ("1e+300", "1e+300"), ("nan", "nan")],
+)  # fmt: skip
+def test_a_number_is_short_and_a_large_one_whole(text: str, shown: str) -> None:
+    assert shown == short_text(shape_of("system_metrics").field("value"), text)
 
 
 async def test_null_empty_and_text_look_different(alices: Visitor, ground: Ground) -> None:
