@@ -52,6 +52,17 @@ class Visit:
     errors: list[str] = field(default_factory=list)
     hosts: set[str] = field(default_factory=set)
 
+    def __post_init__(self) -> None:
+        """Note from here on what goes wrong, and who is asked."""
+        page = self.page
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("console", lambda each: self.errors.append(each.text) if _is_error(each) else None)
+        page.on("request", lambda request: self.hosts.add(request.url.split("/")[2]))
+
+
+def _is_error(message: ConsoleMessage) -> bool:
+    return message.type == "error"
+
 
 @dataclass
 class Signed:

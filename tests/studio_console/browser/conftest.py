@@ -9,7 +9,7 @@ import pytest
 from browser.conftest import CHROMIUM, FLAGS
 from browser_studio import Visit, served
 from litestar import Litestar
-from playwright.async_api import async_playwright
+from playwright.async_api import Browser, async_playwright
 
 from studio_console.conftest import Ground
 
@@ -20,23 +20,23 @@ async def address(studio_of: Litestar) -> AsyncIterator[str]:
         yield address
 
 
-@pytest.fixture
-async def visit(address: str, ground: Ground) -> AsyncIterator[Visit]:
-    """Open a page of Alice, who is signed in."""
+@pytest.fixture(scope="module")
+async def chromium() -> AsyncIterator[Browser]:
     if CHROMIUM is None and not os.environ.get("VIRAL_REQUIRE_BROWSER"):
         pytest.skip("Debian's package chromium is not installed")
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
-        page = await browser.new_page(viewport={"width": 1280, "height": 900})
-        visit = Visit(page)
-        page.on("pageerror", lambda error: visit.errors.append(str(error)))
-        page.on(
-            "console",
-            lambda message: visit.errors.append(message.text) if message.type == "error" else None,
-        )
-        page.on("request", lambda request: visit.hosts.add(request.url.split("/")[2]))
-        await page.goto(f"{address}/sign-in?token={await ground.link(ground.alice)}")
-        await page.get_by_role("button", name="Open the studio").click()
-        await page.wait_for_load_state()
-        yield visit
+        yield browser
         await browser.close()
+
+
+@pytest.fixture
+async def visit(chromium: Browser, address: str, ground: Ground) -> AsyncIterator[Visit]:
+    """Open a page of Alice, who is signed in."""
+    page = await chromium.new_page(viewport={"width": 1280, "height": 900})
+    visit = Visit(page)
+    await page.goto(f"{address}/sign-in?token={await ground.link(ground.alice)}")
+    await page.get_by_role("button", name="Open the studio").click()
+    await page.wait_for_load_state()
+    yield visit
+    await page.close()
