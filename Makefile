@@ -83,6 +83,9 @@ bench-backup: setup ## an encrypted backup beside plain pg_basebackup
 bench-branch: setup ## a branch by clone beside a copy through the WAL
 	@$(BIN)/python bench/branch.py
 
+bench-studio: setup ## Studio's first page of a million rows beside that of 100
+	@$(BIN)/python bench/studio_page.py
+
 .bench/.queues: bench/queue/requirements.txt bench/queue/package.json $(VENV)/.run
 	@echo "Installing the queues beside ours ..."
 	@$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python .bench/venv
@@ -107,4 +110,4 @@ lock: $(BIN)/uv ## compile the lock files again
 	@$(BIN)/uv pip compile --quiet --no-header --generate-hashes --no-emit-index-url --universal --python-version 3.11 pyproject.toml --group dev -c requirements/run.lock -o requirements/dev.lock
 	@$(BIN)/uv pip compile --quiet --no-header --generate-hashes --no-emit-index-url --universal --python-version 3.11 --group docs -c requirements/dev.lock -o requirements/docs.lock
 
-.PHONY: help setup dev up test check format docs pictures bench-learning bench-isolation bench-backup bench-branch bench-queue dist sbom lock
+.PHONY: help setup dev up test check format docs pictures bench-learning bench-isolation bench-backup bench-branch bench-studio bench-queue dist sbom lock
