@@ -21,6 +21,7 @@ from viral.web import invitations, sign_in
 from viral.web.api import (
     audit,
     billing,
+    critiques,
     experiments,
     generations,
     jobs,
@@ -35,7 +36,8 @@ from viral.web.api import concepts as concepts_api
 from viral.web.api import invitations as invitations_api
 from viral.web.api import keys as keys_api
 from viral.web.api import performance as performance_api
-from viral.web.api.description import describe
+from viral.web.api import usage as usage_api
+from viral.web.api.description import describe, get_description
 from viral.web.dashboard import (
     account,
     activity,
@@ -54,6 +56,7 @@ from viral.web.dashboard import (
     palette,
     people,
     performance,
+    reference,
     switcher,
     trend_sources,
 )
@@ -100,6 +103,7 @@ PAGES = (
     *metrics.ROUTES,
     *people.ROUTES,
     *keys.ROUTES,
+    *reference.ROUTES,
     *account.ROUTES,
     *activity.ROUTES,
     *switcher.ROUTES,
@@ -120,6 +124,7 @@ API = (
     *experiments.ROUTES,
     *performance_api.ROUTES,
     *reflexion.ROUTES,
+    *critiques.ROUTES,
     *tenants.ROUTES,
     *jobs.ROUTES,
     *members.ROUTES,
@@ -127,6 +132,7 @@ API = (
     *keys_api.ROUTES,
     *sessions.ROUTES,
     *audit.ROUTES,
+    *usage_api.ROUTES,
     *billing.ROUTES,
 )
 
@@ -151,7 +157,10 @@ def create_application(settings: Settings) -> Litestar:
             ):
                 yield
 
-    api = Router("/api/v1", route_handlers=API, middleware=[Etags(), Idempotency()])
+    described = describe(site, API, is_open=_is_described(settings))
+    api = Router(
+        "/api/v1", route_handlers=[*API, get_description], middleware=[Etags(), Idempotency()]
+    )
     application = Litestar(
         route_handlers=[*pages, *WEBHOOKS, api],
         lifespan=[open_database],
@@ -175,7 +184,7 @@ def create_application(settings: Settings) -> Litestar:
         },
         # `answer_error` logs what is unexpected, without the texts that a database puts into it.
         logging_config=None,
-        openapi_config=describe(site, API) if _is_described(settings) else None,
+        openapi_config=described,
         request_max_body_size=LARGEST_BODY_BYTES,
         debug=False,
     )
@@ -195,7 +204,7 @@ def csrf_of(site: Site) -> CSRFConfig:
 
 
 def _is_described(settings: Settings) -> bool:
-    """Tell whether the API's description is served; in production only where somebody asks."""
+    """Tell whether strangers see the API's description; in production only where somebody asks."""
     if settings.api_description is not None:
         return settings.api_description
     return settings.environment != "production"

@@ -61,22 +61,20 @@ class Etags(ASGIMiddleware):
     scopes = (ScopeType.HTTP,)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
-        request: WebRequest = Request(scope, receive)
-        if request.method in _CHANGING:
-            _refuse_blind_match(request)
-        if request.method == "GET":
-            known = _listed(request.headers.get("if-none-match", ""), is_weak=True)
-            send = _Tagged(request, send, known).take
+        method = scope.get("method")
+        if method == "GET":
+            send = _Tagged(Request(scope), send).take
+        elif method in _CHANGING:
+            _refuse_blind_match(Request(scope))
         await next_app(scope, receive, send)
 
 
 class _Tagged:
     """Holds back how an answer begins until its body is there."""
 
-    def __init__(self, request: WebRequest, send: Send, known: frozenset[str]) -> None:
+    def __init__(self, request: WebRequest, send: Send) -> None:
         self._request = request
         self._send = send
-        self._known = known
         self._start: HTTPResponseStartEvent | None = None
         self._body = b""
 
@@ -94,7 +92,8 @@ class _Tagged:
     async def _finish(self, start: HTTPResponseStartEvent) -> None:
         tag = etag_of(self._body, self._request.user)
         left_out = _REPLACED
-        if tag in self._known or "*" in self._known:
+        known = _listed(self._request.headers.get("if-none-match", ""), is_weak=True)
+        if tag in known or "*" in known:
             start["status"] = _NOT_MODIFIED
             self._body = b""
             left_out = _REPLACED_UNCHANGED
