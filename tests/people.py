@@ -104,8 +104,7 @@ async def enter(
     app: Database, token: str, *, caller: Caller = CALLER, limits: Limits = LIMITS
 ) -> Identity:
     """Enter with the token of a session."""
-    async with app.session_without_tenant() as session:
-        return await identify(session, token, caller=caller, limits=limits)
+    return await identify(app, token, caller=caller, limits=limits)
 
 
 async def enter_by_key(
@@ -117,8 +116,7 @@ async def enter_by_key(
     limits: Limits = LIMITS,
 ) -> Identity:
     """Enter with an API key."""
-    async with app.session_without_tenant() as session:
-        return await identify_key(session, key, pepper=pepper, caller=caller, limits=limits)
+    return await identify_key(app, key, pepper=pepper, caller=caller, limits=limits)
 
 
 async def enter_from_clerk(

@@ -44,8 +44,7 @@ async def signed_in(app: Database, link: str) -> str:
 
 
 async def identity(app: Database, token: str) -> Identity:
-    async with app.session_without_tenant() as session:
-        return await identify(session, token, caller=CALLER, limits=LIMITS)
+    return await identify(app, token, caller=CALLER, limits=LIMITS)
 
 
 async def test_a_link_becomes_the_session_of_its_person(

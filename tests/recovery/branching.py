@@ -6,6 +6,7 @@ PYTEST_DONT_REWRITE: it is imported by name before pytest takes it as a plugin.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
 
@@ -14,6 +15,7 @@ import pytest
 from servers import Homes, ask, discard
 
 from viral.database import migrate
+from viral.database.driver import driver_connection
 from viral.database.urls import parse_url
 from viral.postgres.branches.local import LocalBranches
 from viral.postgres.branches.provider import Branch
@@ -91,19 +93,15 @@ async def query(branches: LocalBranches, branch: Branch, sql: str) -> object:
 
 async def as_superuser(branches: LocalBranches, branch: Branch, *statements: str) -> None:
     """Change a branch behind its back."""
-    admin = branches._servers.admin(branch.home)
-    connection = await asyncpg.connect(
-        host=admin.host,
-        port=admin.port,
-        user=admin.user,
-        password=admin.password,
-        database=branch.database,
-    )
-    try:
-        for statement in statements:
-            await connection.execute(statement)
-    finally:
-        await connection.close()
+    for statement in statements:
+        await rows_of(branches, branch, statement)
+
+
+async def rows_of(branches: LocalBranches, branch: Branch, sql: str) -> list[tuple[object, ...]]:
+    """Look into a branch, as who passes row security."""
+    admin = replace(branches._servers.admin(branch.home), database=branch.database)
+    async with driver_connection(admin) as connection:
+        return [tuple(row) for row in await connection.fetch(sql)]
 
 
 async def databases(settings: Settings) -> set[str]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
 import sys
 from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 import structlog
 import typer
 
@@ -48,8 +50,15 @@ def serve(
     `when_stopping` ends what would keep connections open; the server waits for them.
     """
     import uvicorn
+    import uvloop
 
     class Serving(uvicorn.Server):
+        async def startup(self, sockets: list[socket] | None = None) -> None:
+            await super().startup(sockets)
+            # What is loaded stays: the collector need not look at it again and again.
+            gc.collect()
+            gc.freeze()
+
         async def shutdown(self, sockets: list[socket] | None = None) -> None:
             when_stopping()
             await super().shutdown(sockets)
@@ -79,7 +88,8 @@ def serve(
             watcher.cancel()
 
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(live())
+        # Uvicorn chooses a loop only where it starts one itself.
+        uvloop.run(live())
 
 
 async def _once_started(server: Server, act: Callable[[], Awaitable[object]]) -> None:
@@ -121,11 +131,16 @@ def configure_logs() -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
+            structlog.processors.JSONRenderer(_as_json),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer),
+        cache_logger_on_first_use=True,
     )
+
+
+def _as_json(event: object, **_: object) -> bytes:
+    return msgspec.json.encode(event, enc_hook=repr)
 
 
 async def _work(

@@ -7,8 +7,7 @@ second has a function in the schema instead, and its caller needs no more than t
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import asyncpg
 
@@ -21,24 +20,34 @@ from viral.database.faults import (
     pool_exhausted,
     sqlstate_of,
 )
+from viral.database.tenancy import TenantConnection, learn_role, read_once
 from viral.errors import ServerRefused
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
-
-    from asyncpg.pool import PoolConnectionProxy
+    from collections.abc import Awaitable, Callable, Sequence
 
     from viral.database.urls import ServerUrl
 
+CLOSE_TIMEOUT_S = 5
+# Classes 57 and 08: the server shuts down, ends the connection, or gives up a statement.
+_ENDINGS = (asyncpg.OperatorInterventionError, asyncpg.PostgresConnectionError)
+T = TypeVar("T")
+
 
 class Calls:
-    """A small pool of driver connections of one role; it connects when it is first used."""
+    """A small pool of driver connections of one role; it connects when it is first used.
+
+    asyncpg's own pool takes longer to lend a connection than the server to answer many a call.
+    """
 
     def __init__(self, url: ServerUrl, *, passwords: Callable[[], Sequence[str]] | None) -> None:
         self._url = url
         self._passwords = passwords
-        self._opening = asyncio.Lock()
-        self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+        # Beside the sessions' pool: half of what the URL allows. Each is busy for a millisecond,
+        # and more than a few at once wait for the same processors.
+        self._size = max(1, url.pool_size // 2)
+        self._free = asyncio.Semaphore(self._size)
+        self._idle: list[TenantConnection] = []
 
     async def fetch(self, statement: str, *arguments: object) -> list[asyncpg.Record]:
         """Run one statement; raise ServerError, or IsolationError for the functions' own codes.
@@ -46,79 +55,98 @@ class Calls:
         A value that belongs to a setting of the transaction is the function's to set: nothing of
         a call is left on the connection.
         """
-        async with self._connected() as connection:
-            return await connection.fetch(statement, *arguments)
+        return await self._with(lambda connection: connection.fetch(statement, *arguments))
+
+    async def read(
+        self, context: Callable[[], str], statement: str, *arguments: object
+    ) -> list[asyncpg.Record]:
+        """Run one statement that reads with a tenant's context, which is asked for once it can."""
+        return await self._with(
+            lambda connection: read_once(connection, context(), statement, *arguments)
+        )
 
     async def run(self, statements: str) -> None:
         """Run statements that are not worth preparing, as they will not come again."""
-        async with self._connected() as connection:
-            await connection.execute(statements)
+        await self._with(lambda connection: connection.execute(statements))
 
-    @asynccontextmanager
-    async def _connected(self) -> AsyncIterator[PoolConnectionProxy[asyncpg.Record]]:
-        pool = await self._opened()
+    async def close(self) -> None:
+        """Close the connections, each once nobody is at work with it."""
+        for _ in range(self._size):
+            await self._free.acquire()
+        while self._idle:
+            await self._idle.pop().close(timeout=CLOSE_TIMEOUT_S)
+        for _ in range(self._size):
+            self._free.release()
+
+    async def _with(self, act: Callable[[TenantConnection], Awaitable[T]]) -> T:
         try:
-            async with self._borrowed(pool) as connection:
-                yield connection
+            connection = await self._take()
+            try:
+                return await act(connection)
+            except BaseException as error:
+                if not isinstance(error, asyncpg.PostgresError) or isinstance(error, _ENDINGS):
+                    # An answer may still be under way, or the connection's end.
+                    connection.terminate()
+                raise
+            finally:
+                self._give_back(connection)
         except DRIVER_ERRORS as error:
             ours = isolation_error(sqlstate_of(error)) or connection_fault(error, self._url)
             if ours is None:
                 raise
             raise ours from error
 
-    @asynccontextmanager
-    async def _borrowed(
-        self, pool: asyncpg.Pool[asyncpg.Record]
-    ) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy[asyncpg.Record]]:
+    async def _take(self) -> TenantConnection:
+        if self._free.locked():
+            try:
+                async with asyncio.timeout(self._url.pool_timeout_s):
+                    await self._free.acquire()
+            except TimeoutError as error:
+                raise pool_exhausted(self._url, self._size) from error
+        else:
+            await self._free.acquire()
         try:
-            connection = await pool.acquire(timeout=self._url.pool_timeout_s)
-        except TimeoutError as error:
-            if pool.get_size() < pool.get_max_size():
-                # It was being made.
-                raise
-            raise pool_exhausted(self._url, pool.get_max_size()) from error
-        try:
-            yield connection
-        finally:
-            await pool.release(connection)
+            while self._idle:
+                connection = self._idle.pop()
+                if not connection.is_closed():
+                    return connection
+            return await self._connect()
+        except BaseException:
+            self._free.release()
+            raise
 
-    async def close(self) -> None:
-        """Close all connections."""
-        if self._pool is not None:
-            await self._pool.close()
+    def _give_back(self, connection: TenantConnection) -> None:
+        if not connection.is_closed():
+            self._idle.append(connection)
+        self._free.release()
 
-    async def _opened(self) -> asyncpg.Pool[asyncpg.Record]:
-        async with self._opening:
-            if self._pool is None:
-                # Beside the sessions' pool: half of what the URL allows. Each is busy for a
-                # millisecond, and more than a few at once wait for the same processors.
-                self._pool = await asyncpg.create_pool(
-                    min_size=0,
-                    max_size=max(1, self._url.pool_size // 2),
-                    connect=self._connect,
-                    reset=_keep,
-                )
-            return self._pool
-
-    async def _connect(self, *_: object, **_options: object) -> asyncpg.Connection[asyncpg.Record]:
+    async def _connect(self) -> TenantConnection:
         """Connect with the passwords in turn: in the middle of a change the server has either."""
         passwords = self._passwords() if self._passwords is not None else [self._url.password]
         for password in passwords:
             try:
                 with connecting(self._url):
-                    return await asyncpg.connect(
+                    connection = await asyncpg.connect(
                         host=self._url.host,
                         port=self._url.port,
                         user=self._url.user,
                         password=password,
                         database=self._url.database,
+                        connection_class=TenantConnection,
                         **self._url.connect_args,
                     )
             except ServerRefused as error:
                 if not is_wrong_password(error) or password == passwords[-1]:
                     raise
+            else:
+                return await _known(connection)
         raise AssertionError("there is always a password to try")
 
 
-async def _keep(_connection: asyncpg.Connection[asyncpg.Record]) -> None:
-    """Nothing to reset: a call's settings end with its transaction."""
+async def _known(connection: TenantConnection) -> TenantConnection:
+    try:
+        await learn_role(connection)
+    except BaseException:
+        connection.terminate()
+        raise
+    return connection

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, ip_address, ip_network
 from typing import TYPE_CHECKING
 
@@ -48,6 +48,7 @@ class Attempts:
     span: timedelta
 
 
+@lru_cache(maxsize=1024)
 def caller_at(address: str, pepper: bytes) -> Caller:
     """Name the bucket of an address: its HMAC-SHA-256 under the installation's pepper."""
     return Caller(address, hidden(f"address {_counted(address)}", pepper))
@@ -66,7 +67,7 @@ def _counted(address: str) -> str:
 
 def hidden(name: str, pepper: bytes) -> str:
     """Hide what a bucket is named after; the database holds no addresses and no e-mails here."""
-    return hmac.new(pepper, f"limit {name}".encode(), hashlib.sha256).hexdigest()
+    return hmac.digest(pepper, f"limit {name}".encode(), "sha256").hex()
 
 
 async def limit_attempts(session: AsyncSession, attempts: Sequence[Attempts]) -> None:

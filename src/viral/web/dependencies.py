@@ -32,8 +32,10 @@ def provide_identity(request: WebRequest) -> Identity:
     return request.user
 
 
-async def provide_session(runtime: Wired, identity: Person) -> AsyncGenerator[AsyncSession, None]:
+async def provide_session(state: State, identity: Person) -> AsyncGenerator[AsyncSession, None]:
     """Open one transaction of the person's tenant; it is committed before the answer is sent."""
+    # Not by name: Litestar starts tasks for two dependencies that could be had at once.
+    runtime = provide_runtime(state)
     async with runtime.app.tenant_session(identity.tenant_id) as session:
         yield session
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import secrets
 import time
 from urllib.parse import urlsplit
 
 import structlog
 from litestar import Request
-from litestar.datastructures import FormMultiDict, MutableScopeHeaders
+from litestar.datastructures import FormMultiDict
 from litestar.enums import RequestEncodingType, ScopeType
 from litestar.exceptions import HTTPException
 from litestar.handlers import BaseRouteHandler
@@ -42,9 +41,12 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
+TWO_YEARS_S = 63_072_000
+_HEADERS = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
+_SECURE_HEADERS = [*_HEADERS, (b"strict-transport-security", b"max-age=%d" % TWO_YEARS_S)]
+_OURS = {b"x-request-id", *(name for name, _ in _SECURE_HEADERS)}
 # Files and probes say nothing about how long people wait; a call of an agent is timed inside.
 UNTIMED = {"/static/{name}", "/health", "/mcp"}
-TWO_YEARS_S = 63_072_000
 
 
 class Door(ASGIMiddleware):
@@ -61,20 +63,27 @@ class Door(ASGIMiddleware):
         if request.method not in SAFE_METHODS:
             _refuse_foreign_origin(request)
         door = request.route_handler.opt.get("door")
-        async with contextlib.AsyncExitStack() as stack:
-            stack.enter_context(
-                structlog.contextvars.bound_contextvars(request_id=request_id(scope))
-            )
+        bound = structlog.contextvars.bind_contextvars(request_id=request_id(scope))
+        try:
             if door != "open":
                 await recognise(request, is_required=door != "either")
-            if request.method not in SAFE_METHODS and not bears_token(request):
-                form = await read_form(request)
-                # Uploaded files of a request that is refused further in would stay open.
-                stack.push_async_callback(form.close)
-                _refuse_unreadable_token(request, site, form)
-                if request.content_type[0] == RequestEncodingType.MULTI_PART:
-                    receive = nothing_more
-            await next_app(scope, receive, send)
+            if request.method in SAFE_METHODS or bears_token(request):
+                await next_app(scope, receive, send)
+            else:
+                await _let_form_in(request, send, next_app)
+        finally:
+            structlog.contextvars.reset_contextvars(**bound)
+
+
+async def _let_form_in(request: WebRequest, send: Send, next_app: ASGIApp) -> None:
+    form = await read_form(request)
+    try:
+        _refuse_unreadable_token(request, request.app.state.site, form)
+        is_read = request.content_type[0] == RequestEncodingType.MULTI_PART
+        await next_app(request.scope, nothing_more if is_read else request.receive, send)
+    finally:
+        # Uploaded files of a request that is refused further in would stay open.
+        await form.close()
 
 
 def operators_only(connection: Connection, _: BaseRouteHandler) -> None:
@@ -115,13 +124,13 @@ async def finish_answer(message: Message, scope: Scope) -> None:
     """Add the headers of every answer and note the request."""
     if message["type"] != "http.response.start":
         return
-    headers = MutableScopeHeaders.from_message(message)
-    for name, value in HEADERS.items():
-        headers[name] = value
-    if scope["litestar_app"].state.site.is_secure:
-        headers["Strict-Transport-Security"] = f"max-age={TWO_YEARS_S}"
-    headers.setdefault("Cache-Control", "no-store")
-    headers["X-Request-Id"] = request_id(scope)
+    given = [each for each in message["headers"] if each[0].lower() not in _OURS]
+    if all(name.lower() != b"cache-control" for name, _ in given):
+        given.append((b"cache-control", b"no-store"))
+    site: Site = scope["litestar_app"].state.site
+    given += _SECURE_HEADERS if site.is_secure else _HEADERS
+    given.append((b"x-request-id", request_id(scope).encode()))
+    message["headers"] = given
     began = scope["state"].get("began")
     took_ms = None if began is None else round((time.monotonic() - began) * 1000)
     # The path alone: a sign-in link carries its secret in the query.

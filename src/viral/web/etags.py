@@ -10,7 +10,6 @@ import base64
 import hashlib
 
 from litestar import Request
-from litestar.datastructures import MutableScopeHeaders
 from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException
 from litestar.middleware import ASGIMiddleware
@@ -25,6 +24,10 @@ VERSIONED = {"is_versioned": True}
 _CHANGING = frozenset({"PUT", "PATCH", "DELETE"})
 _OK, _NOT_MODIFIED = 200, 304
 _TAG_BYTES = 18
+# No browser keeps a tenant's data; a program that asks again keeps what it chose to.
+_HEADERS = ((b"cache-control", b"no-store"), (b"vary", b"Authorization, Cookie"))
+_REPLACED = frozenset({b"etag", *(name for name, _ in _HEADERS)})
+_REPLACED_UNCHANGED = _REPLACED | {b"content-length", b"content-type"}
 
 
 def etag_of(body: bytes, identity: Identity | None) -> str:
@@ -32,9 +35,9 @@ def etag_of(body: bytes, identity: Identity | None) -> str:
 
     So nobody learns by another's tag that two tenants see the same.
     """
-    owner = b"" if identity is None else identity.tenant_id.bytes
-    digest = hashlib.sha256(owner + body).digest()[:_TAG_BYTES]
-    return f'"{base64.urlsafe_b64encode(digest).decode()}"'
+    digest = hashlib.sha256(b"" if identity is None else identity.tenant_id.bytes)
+    digest.update(body)
+    return f'"{base64.urlsafe_b64encode(digest.digest()[:_TAG_BYTES]).decode()}"'
 
 
 def require_match(request: WebRequest, current: object) -> None:
@@ -58,22 +61,20 @@ class Etags(ASGIMiddleware):
     scopes = (ScopeType.HTTP,)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
-        request: WebRequest = Request(scope, receive)
-        if request.method in _CHANGING:
-            _refuse_blind_match(request)
-        if request.method == "GET":
-            known = _listed(request.headers.get("if-none-match", ""), is_weak=True)
-            send = _Tagged(request, send, known).take
+        method = scope.get("method")
+        if method == "GET":
+            send = _Tagged(Request(scope), send).take
+        elif method in _CHANGING:
+            _refuse_blind_match(Request(scope))
         await next_app(scope, receive, send)
 
 
 class _Tagged:
     """Holds back how an answer begins until its body is there."""
 
-    def __init__(self, request: WebRequest, send: Send, known: frozenset[str]) -> None:
+    def __init__(self, request: WebRequest, send: Send) -> None:
         self._request = request
         self._send = send
-        self._known = known
         self._start: HTTPResponseStartEvent | None = None
         self._body = b""
 
@@ -90,17 +91,14 @@ class _Tagged:
 
     async def _finish(self, start: HTTPResponseStartEvent) -> None:
         tag = etag_of(self._body, self._request.user)
-        headers = MutableScopeHeaders.from_message(start)
-        headers["ETag"] = tag
-        # No browser keeps a tenant's data; a program that asks again keeps what it chose to.
-        headers["Cache-Control"] = "no-store"
-        headers["Vary"] = "Authorization, Cookie"
-        if tag in self._known or "*" in self._known:
+        left_out = _REPLACED
+        known = _listed(self._request.headers.get("if-none-match", ""), is_weak=True)
+        if tag in known or "*" in known:
             start["status"] = _NOT_MODIFIED
             self._body = b""
-            for name in ("content-length", "content-type"):
-                if name in headers:
-                    del headers[name]
+            left_out = _REPLACED_UNCHANGED
+        headers = [each for each in start["headers"] if each[0].lower() not in left_out]
+        start["headers"] = [*headers, (b"etag", tag.encode()), *_HEADERS]
         await self._send(start)
         await self._send({"type": "http.response.body", "body": self._body, "more_body": False})
 

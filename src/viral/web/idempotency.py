@@ -72,8 +72,8 @@ class Idempotency(ASGIMiddleware):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         request: WebRequest = Request(scope, receive)
-        key = request.headers.get(HEADER)
-        if request.method != "POST" or key is None:
+        key = request.headers.get(HEADER) if request.method == "POST" else None
+        if key is None:
             await next_app(scope, receive, send)
             return
         _refuse_unusable(key)

@@ -107,22 +107,20 @@ async def _by_bearer(request: WebRequest, bearer: str) -> Identity:
 async def _by_session(request: WebRequest, token: str) -> Identity:
     runtime: Runtime = request.app.state.runtime
     site: Site = request.app.state.site
-    async with runtime.app.session_without_tenant() as session:
-        return await identify(session, token, caller=caller_of(request), limits=site.limits)
+    return await identify(runtime.app, token, caller=caller_of(request), limits=site.limits)
 
 
 async def _by_key(request: WebRequest, key: str) -> Identity:
     runtime: Runtime = request.app.state.runtime
     site: Site = request.app.state.site
     try:
-        async with runtime.app.session_without_tenant() as session:
-            identity = await identify_key(
-                session,
-                key,
-                pepper=runtime.secrets.pepper,
-                caller=caller_of(request),
-                limits=site.limits,
-            )
+        identity = await identify_key(
+            runtime.app,
+            key,
+            pepper=runtime.secrets.pepper,
+            caller=caller_of(request),
+            limits=site.limits,
+        )
     except NotSignedIn as error:
         raise NotSignedIn(
             "This API key is not known, revoked or expired.", hint="Make another one."

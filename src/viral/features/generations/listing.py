@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Uuid, bindparam, text
-from sqlalchemy.dialects.postgresql import TIMESTAMP
+from viral.errors import NotFound
 
 if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    from sqlalchemy.ext.asyncio import AsyncSession
+    from asyncpg import Record
+
+    from viral.database.engine import Database
 
 # The documents only pass through: neither the driver nor Python reads them. A page is read before
 # its concepts are looked up, which then are found by their key.
@@ -27,36 +27,38 @@ SELECT g.date, g.id, json_build_object(
       'hashtags', c.hashtags, 'duration_s', c.duration_s, 'post_at', c.post_at,
       'why_it_works', c.why_it_works, 'prompts', c.prompts, 'is_favorite', c.is_favorite
     ) ORDER BY c.id)
-    FROM concepts AS c
+    FROM public.concepts AS c
     WHERE c.generation_id = g.id
   ), '[]')
 )::text AS document
 FROM (
-  SELECT * FROM generations {after} ORDER BY date DESC, id DESC LIMIT :limit
+  SELECT * FROM public.generations {after} ORDER BY date DESC, id DESC LIMIT $1
 ) AS g
 ORDER BY g.date DESC, g.id DESC
 """
-_NEWEST = text(_PAGE.format(after=""))
-_OLDER = text(_PAGE.format(after="WHERE (date, id) < (:date, :id)")).bindparams(
-    bindparam("date", type_=TIMESTAMP(timezone=True)), bindparam("id", type_=Uuid())
-)
-
-
-@dataclass(frozen=True, slots=True)
-class GenerationDocument:
-    """A generation: its place in the list, and its JSON."""
-
-    date: datetime
-    id: UUID
-    json: str
+NEWEST = _PAGE.format(after="")
+_ONE = _PAGE.format(after="WHERE id = $2")
+_OLDER = _PAGE.format(after="WHERE (date, id) < ($2, $3)")
 
 
 async def list_generations(
-    session: AsyncSession, *, limit: int, before: tuple[datetime, UUID] | None = None
-) -> list[GenerationDocument]:
-    """List a page of generations, newest first; `before` is where the last page ended."""
+    database: Database,
+    tenant_id: UUID,
+    *,
+    limit: int,
+    before: tuple[datetime, UUID] | None = None,
+) -> list[Record]:
+    """List a page of generations, newest first: each one's date, id and JSON as `document`.
+
+    `before` is where the last page ended.
+    """
     if before is None:
-        rows = await session.execute(_NEWEST, {"limit": limit})
-    else:
-        rows = await session.execute(_OLDER, {"limit": limit, "date": before[0], "id": before[1]})
-    return [GenerationDocument(*row) for row in rows]
+        return await database.read_for(tenant_id, NEWEST, limit)
+    return await database.read_for(tenant_id, _OLDER, limit, *before)
+
+
+async def find_generation(database: Database, tenant_id: UUID, generation_id: UUID) -> Record:
+    """Find one generation of the tenant; NotFound when it is not there."""
+    for row in await database.read_for(tenant_id, _ONE, 1, generation_id):
+        return row
+    raise NotFound(f"There is no generation {generation_id}.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from sqlalchemy import and_, or_, select
@@ -24,6 +24,7 @@ from viral.schema.vocabulary import GOALS, Goal
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from sqlalchemy import Select, TableValuedAlias
     from sqlalchemy.ext.asyncio import AsyncSession
     from sqlalchemy.orm import InstrumentedAttribute
 
@@ -101,7 +102,23 @@ async def load_learners(
         learners[row.goal].shared[row.family, row.key] = Effect(
             row.mean, row.variance, row.samples, row.day, row.published, row.tenants, row.former
         )
-    own = (
+    for row in await session.execute(_own_rows(platform, wanted), arrays):
+        tenant = learners[row.goal].tenants.setdefault(str(row.tenant_id), {})
+        tenant[row.family, row.key] = Effect(
+            row.mean,
+            row.variance,
+            row.samples,
+            row.day,
+            row.published,
+            former=row.former,
+            is_override=row.is_frozen and row.family in SHARED_FAMILIES,
+        )
+    return learners
+
+
+def _own_rows(platform: str, wanted: TableValuedAlias) -> Select[*tuple[Any, ...]]:
+    """Select tenants' rows of these keys: what was learnt, and overrides of what all share."""
+    return (
         select(*state_columns(LearnerEffect), LearnerEffect.tenant_id, LearnerEffect.is_frozen)
         .join(
             wanted, and_(LearnerEffect.family == wanted.c.family, LearnerEffect.key == wanted.c.key)
@@ -114,18 +131,6 @@ async def load_learners(
             ),
         )
     )
-    for row in await session.execute(own, arrays):
-        tenant = learners[row.goal].tenants.setdefault(str(row.tenant_id), {})
-        tenant[row.family, row.key] = Effect(
-            row.mean,
-            row.variance,
-            row.samples,
-            row.day,
-            row.published,
-            former=row.former,
-            is_override=row.is_frozen and row.family in SHARED_FAMILIES,
-        )
-    return learners
 
 
 async def load_score_width(session: AsyncSession, platform: str) -> Effect:

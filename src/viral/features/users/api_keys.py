@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import secrets as random
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select, type_coerce, update
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import load_only
-from sqlalchemy.types import Integer
 
 from viral.database.engine import tenant_of
 from viral.errors import BadInput, NotFound
@@ -26,6 +23,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncSession
 
+    from viral.database.engine import Database
     from viral.features.limits import Caller, Limits
     from viral.features.users.sessions import Identity
     from viral.schema.vocabulary import Scope
@@ -34,6 +32,7 @@ PREFIX = "vd_live_"
 # As text: PREFIX and 8 characters that tell keys apart in a list, of 43 that hold 256 bits.
 _SHOWN = len(PREFIX) + 8
 LONGEST_NAME = 100
+_BY_KEY = "SELECT * FROM viral.enter_by_key($1, $2, ARRAY[$3, $4, $5, $6]::integer[])"
 _SHOWN_COLUMNS = (
     ApiKey.id,
     ApiKey.user_id,
@@ -57,7 +56,7 @@ def key_hmac(key: str, pepper: bytes) -> bytes:
 
     Found by an index: what a caller sends tells nothing about the HMAC that is compared.
     """
-    return hmac.new(pepper, b"api key " + key.encode(), hashlib.sha256).digest()
+    return hmac.digest(pepper, b"api key " + key.encode(), "sha256")
 
 
 async def create_key(
@@ -125,23 +124,13 @@ async def revoke_key(session: AsyncSession, credential: bytes, key_id: UUID) -> 
 
 
 async def identify_key(
-    session: AsyncSession, key: str, *, pepper: bytes, caller: Caller, limits: Limits
+    database: Database, key: str, *, pepper: bytes, caller: Caller, limits: Limits
 ) -> Identity:
     """Tell who a key acts for; NotSignedIn when it is none, RateLimited when too often."""
     credential = key_hmac(key, pepper)
-    allowed = [limits.address, limits.user, limits.tenant, limits.key]
-    row = (
-        await session.execute(
-            select("*").select_from(
-                func.viral.enter_by_key(
-                    credential, caller.bucket, type_coerce(allowed, ARRAY(Integer))
-                )
-            )
-        )
-    ).one_or_none()
-    identity = await identity_of(session, row, credential)
-    assert row is not None
-    return replace(identity, key_id=row.key_id, scopes=frozenset(row.scopes))
+    allowed = (limits.address, limits.user, limits.tenant, limits.key)
+    rows = await database.call(_BY_KEY, credential, caller.bucket, *allowed)
+    return identity_of(rows, credential)
 
 
 async def revoke_keys_of(

@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
-from sqlalchemy import func, select, type_coerce, update
-from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.types import Integer
+from sqlalchemy import func, select, update
 
 from viral.errors import AlreadyExists, NotFound
 from viral.features.audit import note
@@ -39,6 +37,9 @@ log = structlog.get_logger(__name__)
 
 _NO_SLUG = re.compile(r"[^a-z0-9_-]+")
 _LONGEST_SLUG = 50
+_BY_CLERK = """
+SELECT * FROM viral.enter_by_clerk($1, $2, $3, $4, $5, $6, ARRAY[$7, $8, $9]::integer[])
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,24 +85,18 @@ async def enter_by_clerk(
     signin: Database, verified: Verified, *, caller: Caller, limits: Limits
 ) -> Identity:
     """Tell who a verified token speaks for; NotSignedIn when they are not known here (yet)."""
-    allowed = [limits.address, limits.user, limits.tenant]
-    async with signin.session_without_tenant() as session:
-        row = (
-            await session.execute(
-                select("*").select_from(
-                    func.viral.enter_by_clerk(
-                        verified.person,
-                        verified.organization,
-                        uuid7(),
-                        verified.credential,
-                        verified.until,
-                        caller.bucket,
-                        type_coerce(allowed, ARRAY(Integer)),
-                    )
-                )
-            )
-        ).one_or_none()
-        return await identity_of(session, row, verified.credential)
+    allowed = (limits.address, limits.user, limits.tenant)
+    rows = await signin.call(
+        _BY_CLERK,
+        verified.person,
+        verified.organization,
+        uuid7(),
+        verified.credential,
+        verified.until,
+        caller.bucket,
+        *allowed,
+    )
+    return identity_of(rows, verified.credential)
 
 
 async def keep_person(session: AsyncSession, person: Person) -> UUID:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import secrets as random
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sqlalchemy import func, select, type_coerce
-from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.types import Integer
+import msgspec
+from sqlalchemy import func, select
 
 from viral.database.tenancy import token_hash
 from viral.errors import LinkUsed, NotFound, NotSignedIn
@@ -18,17 +17,21 @@ from viral.schema.tenants import Session
 from viral.schema.vocabulary import ALL_SCOPES
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from uuid import UUID
 
-    from sqlalchemy import Row
+    from asyncpg import Record
     from sqlalchemy.ext.asyncio import AsyncSession
 
+    from viral.database.engine import Database
     from viral.features.limits import Caller, Limits
     from viral.schema.vocabulary import Role, Scope
 
 LINK_LIFETIME = timedelta(hours=1)
 SESSION_LIFETIME = timedelta(days=30)
 IDLE_LIFETIME = timedelta(days=7)
+
+_BY_SESSION = "SELECT * FROM viral.enter_by_session($1, $2, $3, ARRAY[$4, $5, $6]::integer[])"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,47 +92,36 @@ async def open_session(session: AsyncSession, link: str) -> SignedIn:
     return SignedIn(token, row.user_id, row.tenant_id)
 
 
-async def identify(
-    session: AsyncSession, token: str, *, caller: Caller, limits: Limits
-) -> Identity:
+async def identify(database: Database, token: str, *, caller: Caller, limits: Limits) -> Identity:
     """Tell whose session a token opens; NotSignedIn when it has ended, RateLimited when too often.
 
     One round trip: the session is found and the turns are taken in one function.
     """
     credential = token_hash(token)
-    row = (
-        await session.execute(
-            select("*").select_from(
-                func.viral.enter_by_session(
-                    credential,
-                    IDLE_LIFETIME,
-                    caller.bucket,
-                    type_coerce([limits.address, limits.user, limits.tenant], ARRAY(Integer)),
-                )
-            )
-        )
-    ).one_or_none()
-    return await identity_of(session, row, credential)
+    allowed = (limits.address, limits.user, limits.tenant)
+    rows = await database.call(_BY_SESSION, credential, IDLE_LIFETIME, caller.bucket, *allowed)
+    return identity_of(rows, credential)
 
 
-async def identity_of(session: AsyncSession, row: Row[Any] | None, credential: bytes) -> Identity:
-    """Read what a function that knows credentials answers.
+def identity_of(rows: Sequence[Record], credential: bytes) -> Identity:
+    """Read what a function that knows credentials answers: one row at most, of a key its scopes.
 
-    The turns that were taken are committed before an error would give them back: nobody who
-    guesses would run out.
+    It was called by itself, so the turns that it took are spent: who guesses runs out of them.
     """
-    if row is None or row.wait_s:
-        await session.commit()
-    if row is None:
+    if not rows:
         raise NotSignedIn("You are not signed in.")
-    refuse_wait(row.wait_s)
+    row = rows[0]
+    refuse_wait(row["wait_s"])
+    key_id = row.get("key_id")
     return Identity(
-        user_id=row.user_id,
-        tenant_id=row.tenant_id,
-        role=row.role,
-        is_operator=row.is_operator,
-        email=row.email,
+        user_id=row["user_id"],
+        tenant_id=row["tenant_id"],
+        role=row["role"],
+        is_operator=row["is_operator"],
+        email=row["email"],
         credential=credential,
+        key_id=key_id,
+        scopes=ALL_SCOPES if key_id is None else frozenset(msgspec.json.decode(row["scopes"])),
     )
 
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Final
 from uuid import UUID
 
 import msgspec
 from litestar import Response, get
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import FromQuery, QueryParameter
+from litestar.params import FromPath, FromQuery, QueryParameter
 
-from viral.features.generations.listing import list_generations
+from viral.features.generations.listing import find_generation, list_generations
+from viral.runtime import Runtime
 from viral.web.cursors import Place, cursor_at, place_of
-from viral.web.dependencies import Person, Transaction
+from viral.web.dependencies import Person, Wired
 from viral.web.requests import WebRequest
 from viral.web.site import Site
 
@@ -73,17 +74,33 @@ class _RawPage(msgspec.Struct, frozen=True):
 async def get_generations(
     request: WebRequest,
     identity: Person,
-    session: Transaction,
     limit: Annotated[int, QueryParameter(ge=1, le=MOST_GENERATIONS)] = 20,
     cursor: FromQuery[str | None] = None,
 ) -> Response[bytes]:
     """List generations with their concepts, newest first, a page at a time."""
     site: Site = request.app.state.site
+    runtime: Runtime = request.app.state.runtime
     before = place_of(site, identity.tenant_id, cursor, purpose=PURPOSE)
-    found = await list_generations(session, limit=limit + 1, before=before)
+    found = await list_generations(runtime.app, identity.tenant_id, limit=limit + 1, before=before)
     next_cursor = None
     if len(found) > limit:
-        last = Place(found[limit - 1].date, found[limit - 1].id)
+        last = Place(found[limit - 1]["date"], found[limit - 1]["id"])
         next_cursor = cursor_at(site, identity.tenant_id, last, purpose=PURPOSE)
-    page = _RawPage([msgspec.Raw(each.json) for each in found[:limit]], next_cursor)
+    page = _RawPage([msgspec.Raw(each["document"]) for each in found[:limit]], next_cursor)
     return Response(msgspec.json.encode(page), media_type="application/json")
+
+
+@get(
+    "/generations/{generation_id:uuid}",
+    operation_id="get_generation",
+    responses={200: ResponseSpec(GenerationOut, generate_examples=False)},
+)
+async def get_generation(
+    runtime: Wired, identity: Person, generation_id: FromPath[UUID]
+) -> Response[bytes]:
+    """Show one generation with its concepts."""
+    found = await find_generation(runtime.app, identity.tenant_id, generation_id)
+    return Response(found["document"].encode(), media_type="application/json")
+
+
+ROUTES: Final = (get_generations, get_generation)

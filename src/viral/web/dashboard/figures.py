@@ -26,15 +26,18 @@ class Figure:
     """A chart with its question; the readings stand in the order of the crosshair's places.
 
     `columns` name the cells; `keys` are classes and what they stand for, where no line says so.
+    Without readings nothing was measured: `empty` says so in the chart's place.
     """
 
     title: str
     caption: str
-    charts: tuple[Markup, ...]
-    columns: tuple[str, ...]
-    readings: tuple[Reading, ...]
-    csv_url: str
+    charts: tuple[Markup, ...] = ()
+    columns: tuple[str, ...] = ()
+    readings: tuple[Reading, ...] = ()
+    csv_url: str | None = None
     keys: tuple[tuple[str, str], ...] = ()
+    id: str | None = None
+    empty: str = ""
 
 
 def csv_answer(
