@@ -14,7 +14,7 @@ from playwright.async_api import Locator, Page, expect
 
 from browser.conftest import answering, process_environment, start
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(120)
 PICTURES = Path(__file__).parents[2] / "build" / "screenshots"
 PAGES = {
     "tables": "/tables",
