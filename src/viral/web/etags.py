@@ -10,6 +10,7 @@ import base64
 import hashlib
 
 from litestar import Request
+from litestar.datastructures import Headers
 from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException
 from litestar.middleware import ASGIMiddleware
@@ -63,7 +64,7 @@ class Etags(ASGIMiddleware):
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         method = scope.get("method")
         if method == "GET":
-            send = _Tagged(Request(scope), send).take
+            send = _Tagged(scope, send).take
         elif method in _CHANGING:
             _refuse_blind_match(Request(scope))
         await next_app(scope, receive, send)
@@ -72,8 +73,8 @@ class Etags(ASGIMiddleware):
 class _Tagged:
     """Holds back how an answer begins until its body is there."""
 
-    def __init__(self, request: WebRequest, send: Send) -> None:
-        self._request = request
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self._scope = scope
         self._send = send
         self._start: HTTPResponseStartEvent | None = None
         self._body = b""
@@ -90,9 +91,9 @@ class _Tagged:
                 await self._finish(self._start)
 
     async def _finish(self, start: HTTPResponseStartEvent) -> None:
-        tag = etag_of(self._body, self._request.user)
+        tag = etag_of(self._body, self._scope["user"])
         left_out = _REPLACED
-        known = _listed(self._request.headers.get("if-none-match", ""), is_weak=True)
+        known = _listed(Headers.from_scope(self._scope).get("if-none-match", ""), is_weak=True)
         if tag in known or "*" in known:
             start["status"] = _NOT_MODIFIED
             self._body = b""
