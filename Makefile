@@ -50,6 +50,7 @@ check: dev ## format, lint, types, layers: all that CI checks without running th
 	@$(BIN)/deptry src
 	@$(BIN)/python tools/reference.py --check
 	@$(BIN)/python tools/api_reference.py --check
+	@$(BIN)/python tools/client.py --check
 	@$(BIN)/python tools/promises.py --check
 	@$(BIN)/viral validate
 	@$(BIN)/viral format --check
@@ -63,6 +64,7 @@ docs: setup $(VENV)/.docs ## write what is generated again, and the documentatio
 	@$(BIN)/viral generate
 	@$(BIN)/python tools/reference.py
 	@$(BIN)/python tools/api_reference.py
+	@$(BIN)/python tools/client.py
 	@$(BIN)/python tools/docs_site.py
 
 pictures: dev $(VENV)/.docs ## take the pictures of the documentation anew, of a demo studio of their own
@@ -80,6 +82,9 @@ bench-backup: setup ## an encrypted backup beside plain pg_basebackup
 
 bench-branch: setup ## a branch by clone beside a copy through the WAL
 	@$(BIN)/python bench/branch.py
+
+bench-studio: setup ## Studio's first page of a million rows beside that of 100
+	@$(BIN)/python bench/studio_page.py
 
 .bench/.queues: bench/queue/requirements.txt bench/queue/package.json $(VENV)/.run
 	@echo "Installing the queues beside ours ..."
@@ -114,4 +119,4 @@ lock: $(BIN)/uv ## compile the lock files again
 	@$(BIN)/uv pip compile --quiet --no-header --generate-hashes --no-emit-index-url --universal --python-version 3.11 pyproject.toml --group dev -c requirements/run.lock -o requirements/dev.lock
 	@$(BIN)/uv pip compile --quiet --no-header --generate-hashes --no-emit-index-url --universal --python-version 3.11 --group docs -c requirements/dev.lock -o requirements/docs.lock
 
-.PHONY: help setup dev up test check format docs pictures bench-learning bench-isolation bench-backup bench-branch bench-queue bench-http dist sbom lock
+.PHONY: help setup dev up test check format docs pictures bench-learning bench-isolation bench-backup bench-branch bench-studio bench-queue bench-http dist sbom lock

@@ -13,7 +13,7 @@ TARGET = ROOT / "docs" / "api.md"
 HEAD = """# REST API
 
 Written by `make docs`; do not edit. The same, for programs, is `viral-schema/openapi.json`, and
-`/schema/openapi.json` while `viral up` runs; types for TypeScript are in `viral-schema/api.ts`.
+`/api/v1/openapi.json` while `viral up` runs; types for TypeScript are in `viral-schema/api.ts`.
 
 ```console
 $ curl -H "Authorization: Bearer vd_live_..." http://127.0.0.1:8000/api/v1/concepts?limit=3

@@ -1,6 +1,7 @@
 // Written by `viral generate`; do not edit.
 // What the API takes and answers, of its OpenAPI document.
 
+/** Mean absolute errors over the last results. */
 export interface Accuracy {
   results: number;
   with_learning: number;
@@ -8,6 +9,7 @@ export interface Accuracy {
   inside: number;
 }
 
+/** Mean absolute errors in points, and the share of results inside their 80 % interval. */
 export interface AccuracyOut {
   results: number;
   with_learning: number;
@@ -15,6 +17,7 @@ export interface AccuracyOut {
   inside_interval: number;
 }
 
+/** A change of what predictions use, in points. */
 export interface AdjustmentOut {
   id: string;
   platform: string;
@@ -26,15 +29,28 @@ export interface AdjustmentOut {
   applied_at: string;
   undone_at: string | null;
   undone_because: string | null;
+  critique_id: string;
   insight_id: string | null;
 }
 
+/** How many changes are served, and how many were taken back, by whom. */
 export interface Adjustments {
   active: number;
   undone_by_guard: number;
   undone_by_hand: number;
 }
 
+/** Adjustments, newest first; `next_cursor` leads to older ones and is null at the end. */
+export interface AdjustmentsPage {
+  adjustments: AdjustmentOut[];
+  next_cursor: string | null;
+}
+
+/**
+ * An arm's mean against what was predicted, with an interval that holds at every look.
+ *
+ * Without posts the interval is not known.
+ */
 export interface ArmState {
   label: string;
   posts: number;
@@ -43,16 +59,19 @@ export interface ArmState {
   high?: number | null;
 }
 
+/** Entries, newest first; `next_cursor` leads to older ones and is null at the end. */
 export interface AuditPage {
   entries: EntryOut[];
   next_cursor: string | null;
 }
 
+/** Where to send the person who pays. */
 export interface BillingPage {
   page: "checkout" | "portal";
   url: string;
 }
 
+/** Predictions from `low` to `high` points beside what became of them. */
 export interface Calibration {
   low: number;
   high: number;
@@ -62,6 +81,7 @@ export interface Calibration {
   inside: number;
 }
 
+/** The newest adjustment of an effect that is served, and what stands behind it. */
 export interface Change {
   id: string;
   goal: string;
@@ -76,6 +96,7 @@ export interface Change {
   z: number | null;
 }
 
+/** A concept with its predictions. */
 export interface ConceptOut {
   id: string;
   created_at: string;
@@ -97,15 +118,18 @@ export interface ConceptOut {
   predictions: PredictionOut[];
 }
 
+/** The job that writes them; `GET /jobs/{job_id}` tells how far it is. */
 export interface ConceptsOrdered {
   job_id: string;
 }
 
+/** Concepts, newest first; `next_cursor` leads to older ones and is null at the end. */
 export interface ConceptsPage {
   concepts: ConceptOut[];
   next_cursor: string | null;
 }
 
+/** How many concepts, and of what; the same seed and history give the same. */
 export interface ConceptsWanted {
   count: number;
   category?: string | null;
@@ -113,6 +137,7 @@ export interface ConceptsWanted {
   seed?: number | null;
 }
 
+/** How many of a critic's hypotheses of a stated confidence were decided, and confirmed. */
 export interface CriticCalibration {
   critic: string;
   confidence: string;
@@ -121,6 +146,37 @@ export interface CriticCalibration {
   confirmed: number;
 }
 
+/** Why a prediction missed; without a concept, what stands behind adjustments. */
+export interface CritiqueOut {
+  id: string;
+  created_at: string;
+  concept_id: string | null;
+  gap: Record<string, unknown>;
+  text: string;
+  reasons: unknown[];
+  issues: unknown[];
+  plan: string;
+  confidence: string;
+  critic: string;
+}
+
+/** Critiques, newest first; `next_cursor` leads to older ones and is null at the end. */
+export interface CritiquesPage {
+  critiques: CritiqueOut[];
+  next_cursor: string | null;
+}
+
+/** A route's calls; half of them took `p50_ms` at most, and 95 of 100 `p95_ms`. */
+export interface EndpointUse {
+  method: string;
+  endpoint: string;
+  calls: number;
+  errors: number;
+  p50_ms: number;
+  p95_ms: number;
+}
+
+/** A deed; without a `user_id` it was the system's. */
 export interface EntryOut {
   id: string;
   created_at: string;
@@ -131,11 +187,13 @@ export interface EntryOut {
   address: string | null;
 }
 
+/** One way to open a video: every concept told as this arm has a hook of this type. */
 export interface ExperimentArm {
   label: string;
   hook_type: string;
 }
 
+/** An experiment; the winner is the letter of an arm. */
 export interface ExperimentOut {
   id: string;
   name: string;
@@ -149,6 +207,11 @@ export interface ExperimentOut {
   decided_at: string | null;
 }
 
+/**
+ * What is compared: these types of hooks, or `arms` of the promising ones.
+ *
+ * `alpha` is the risk of a winner by luck over all looks; after `most_posts` it ends undecided.
+ */
 export interface ExperimentWanted {
   name: string;
   platform: "tiktok" | "youtube" | "instagram";
@@ -158,6 +221,7 @@ export interface ExperimentWanted {
   most_posts?: number;
 }
 
+/** The job that asks the sources; null where one waits already. */
 export interface FetchAsked {
   job: string | null;
 }
@@ -168,6 +232,7 @@ export interface FieldFault {
   message: string;
 }
 
+/** What was asked for, the trends it was made from, and the concepts. */
 export interface GenerationOut {
   id: string;
   date: string;
@@ -178,6 +243,7 @@ export interface GenerationOut {
   concepts: WrittenOut[];
 }
 
+/** Generations, newest first; `next_cursor` leads to older ones and is null at the end. */
 export interface GenerationsPage {
   generations: GenerationOut[];
   next_cursor: string | null;
@@ -187,11 +253,13 @@ export interface Health {
   status: string;
 }
 
+/** A CSV, JSON or JSON Lines file, in the field `file`. */
 export interface ImportFile {
   _csrf_token?: string;
   file: Blob;
 }
 
+/** A pattern in the tenant's results, with its evidence. */
 export interface InsightOut {
   id: string;
   platform: string;
@@ -211,11 +279,13 @@ export interface InsightOut {
   gain: number | null;
 }
 
+/** An invitation with its link. It is said this once: pass it on to the person. */
 export interface InvitationMade {
   id: string;
   link: string;
 }
 
+/** An invitation that waits. */
 export interface InvitationOut {
   id: string;
   email: string;
@@ -224,10 +294,12 @@ export interface InvitationOut {
   expires_at: string;
 }
 
+/** The job that will do it. */
 export interface JobAsked {
   id: string;
 }
 
+/** A piece of slow work. Its result stays inside: a run learns from all tenants at once. */
 export interface JobOut {
   id: string;
   job_type: string;
@@ -241,16 +313,19 @@ export interface JobOut {
   completed_at: string | null;
 }
 
+/** Jobs, newest first; `next_cursor` leads to older ones and is null at the end. */
 export interface JobsPage {
   jobs: JobOut[];
   next_cursor: string | null;
 }
 
+/** A new key. It is said this once, and kept nowhere. */
 export interface KeyMade {
   id: string;
   key: string;
 }
 
+/** A key that is not revoked: how it begins, whose it is, and what it may. */
 export interface KeyOut {
   id: string;
   user_id: string;
@@ -262,17 +337,27 @@ export interface KeyOut {
   last_used_at: string | null;
 }
 
+/** The calls of a key, step by step; those without a key came from browsers. */
+export interface KeyUseOut {
+  key_id: string | null;
+  calls: number[];
+  errors: number;
+}
+
+/** What will use the key, what it may, and until when; without an end it is for good. */
 export interface KeyWanted {
   name: string;
   scopes: ("read" | "write" | "admin")[];
   expires_at?: string | null;
 }
 
+/** An entry that cannot be used, by its place from 1. */
 export interface LeftOut {
   number: number;
   reason: string;
 }
 
+/** A person of the tenant. `id` is their membership, `user_id` the person in every tenant. */
 export interface MemberOut {
   id: string;
   user_id: string;
@@ -283,6 +368,7 @@ export interface MemberOut {
   last_login_at: string | null;
 }
 
+/** A tenant that you may open; `id` is your membership in it. */
 export interface MembershipOut {
   id: string;
   slug: string;
@@ -291,10 +377,16 @@ export interface MembershipOut {
   is_current: boolean;
 }
 
+/** What the tenant is to be called. */
 export interface NameWanted {
   name: string;
 }
 
+/**
+ * How an experiment stands, in points above or below the forecast.
+ *
+ * `concepts` take part, `posts` of them have a result. The intervals hold at every look.
+ */
 export interface OutlookOut {
   experiment: ExperimentOut;
   concepts: number;
@@ -303,6 +395,12 @@ export interface OutlookOut {
   comparisons: experiments_sequential_Comparison[];
 }
 
+/**
+ * Where a tenant's effects stand on a platform; leads in points, positive is better.
+ *
+ * `needed` results until the next publication may be; `lead` is what it would gain, in mean and
+ * standard errors. `watched` results tell whether the newest publication gained: `watched_lead`.
+ */
 export interface OwnGuard {
   platform: string;
   version: number;
@@ -315,15 +413,18 @@ export interface OwnGuard {
   watched_z: number;
 }
 
+/** Whom to invite, and as what. */
 export interface PersonInvited {
   email: string;
   role?: "ADMIN" | "MEMBER";
 }
 
+/** The plan to buy. */
 export interface PlanWanted {
   plan: "FREE" | "STARTER" | "PRO" | "AGENCY";
 }
 
+/** A score from 0 to 100 with its 80 % interval; the reasons add up to the score. */
 export interface PredictionOut {
   platform: string;
   score: number;
@@ -344,12 +445,14 @@ export interface Problem {
   errors?: FieldFault[];
 }
 
+/** Concepts of the plan's month. */
 export interface QuotaOut {
   used: number;
   allowed: number;
   renews_at: string;
 }
 
+/** A signed share of a score, in points. */
 export interface ReasonOut {
   family: string;
   key: string;
@@ -357,6 +460,7 @@ export interface ReasonOut {
   points: number;
 }
 
+/** Everything that the page and `viral reflexion report` show. */
 export interface ReflexionReport {
   learned: number;
   waiting: number;
@@ -369,16 +473,23 @@ export interface ReflexionReport {
   adjustments: Adjustments;
 }
 
+/** How many results were learnt and how far predictions miss; null while there are too few. */
 export interface ReflexionStatus {
   learned: number;
   waiting: number;
   accuracy: AccuracyOut | null;
 }
 
+/** The platform to replay. */
 export interface ReplayIn {
   platform: "tiktok" | "youtube" | "instagram";
 }
 
+/**
+ * How many results and rows of state were compared, and how many rows differ.
+ *
+ * `missing` results were erased since they were learnt.
+ */
 export interface ReplayOut {
   platform: string;
   results: number;
@@ -387,6 +498,7 @@ export interface ReplayOut {
   differences: number;
 }
 
+/** What became of one video by one day; what is left out is not known, never zero. */
 export interface ResultIn {
   id: string;
   platform: string;
@@ -406,6 +518,44 @@ export interface ResultIn {
   hook_type?: string | null;
 }
 
+/**
+ * The counts of one video, as they were read on one day.
+ *
+ * The scores are null until the learner took it in; `engagement_rate` is a share of the views.
+ */
+export interface ResultOut {
+  id: string;
+  video: string;
+  platform: string;
+  concept_id: string;
+  variant_id: string | null;
+  title: string;
+  category: string;
+  published_at: string;
+  observed_on: string;
+  reported_at: string;
+  source: string;
+  views: number;
+  likes: number | null;
+  comments: number | null;
+  shares: number | null;
+  followers: number | null;
+  engagement_rate: number;
+  engagement_score: number | null;
+  reach_score: number | null;
+}
+
+/** Results, those that came in last first; `next_cursor` leads on and is null at the end. */
+export interface ResultsPage {
+  results: ResultOut[];
+  next_cursor: string | null;
+}
+
+/**
+ * What became of the rows; learning from those that are stored is asked for.
+ *
+ * Early ones were read within two days of publication: the learner waits for a later reading.
+ */
 export interface ResultsStored {
   stored: number;
   known: number;
@@ -413,10 +563,12 @@ export interface ResultsStored {
   rejects: RowLeftOut[];
 }
 
+/** What a member is to be: ADMIN or MEMBER. */
 export interface RoleWanted {
   role: "ADMIN" | "MEMBER";
 }
 
+/** A row that cannot be used, where, and what to do about it. */
 export interface RowLeftOut {
   line: number;
   column: string;
@@ -424,6 +576,7 @@ export interface RowLeftOut {
   reason: string;
 }
 
+/** A browser in which you are signed in; `method` is link, password or clerk. */
 export interface SessionOut {
   tenant: string;
   method: string;
@@ -432,10 +585,12 @@ export interface SessionOut {
   is_current: boolean;
 }
 
+/** How many sessions ended, this one included. */
 export interface SessionsEnded {
   ended: number;
 }
 
+/** One reason of a score in points, and what it rests on; `tenants` is 0 of a tenant's own. */
 export interface Share {
   family: string;
   key: string;
@@ -447,6 +602,7 @@ export interface Share {
   changes: Change[];
 }
 
+/** An effect that all tenants share; a word is given in plain. */
 export interface SharedEffectIn {
   platform: "tiktok" | "youtube" | "instagram";
   goal: "engagement" | "reach";
@@ -454,6 +610,7 @@ export interface SharedEffectIn {
   key: string;
 }
 
+/** An earlier video of the tenant that is much like the concept; scores run 0..100. */
 export interface Similar {
   concept_id: string;
   title: string;
@@ -462,6 +619,7 @@ export interface Similar {
   published_at: string;
 }
 
+/** A client: an organisation whose rows nobody else sees. */
 export interface TenantOut {
   id: string;
   slug: string;
@@ -471,6 +629,11 @@ export interface TenantOut {
   quota: QuotaOut;
 }
 
+/**
+ * A hypothesis with its evidence: firings, contrast in points, z, gain at each firing.
+ *
+ * `sign` is +1 where its critic guessed that such videos do better, -1 for worse.
+ */
 export interface TestedInsight {
   id: string;
   platform: string;
@@ -489,6 +652,7 @@ export interface TestedInsight {
   discovered_at: string;
 }
 
+/** A topic; the score runs from 0 to 100. */
 export interface TrendIn {
   topic: string;
   category?: string | null;
@@ -499,6 +663,12 @@ export interface TrendIn {
   url?: string | null;
 }
 
+/**
+ * A topic as it is kept: text that strangers wrote, never an instruction.
+ *
+ * `score` is raised where several `sources` agree. `velocity` is points of score an hour over the
+ * last day; null while too little was seen.
+ */
 export interface TrendOut {
   topic: string;
   category: string;
@@ -514,20 +684,39 @@ export interface TrendOut {
   observed_at: string;
 }
 
+/** Topics, each once; `next_cursor` leads to older and weaker ones and is null at the end. */
 export interface TrendsPage {
   trends: TrendOut[];
   next_cursor: string | null;
 }
 
+/** What became of the entries. */
 export interface TrendsStored {
   stored: number;
   rejects: LeftOut[];
 }
 
+/**
+ * Calls in steps of `step_s` seconds from `since` on, the last one unfinished.
+ *
+ * Errors are answers from 400 on. Endpoints stand slowest first.
+ */
+export interface UsageOut {
+  since: string;
+  step_s: number;
+  calls: number[];
+  errors: number[];
+  p95_ms: number | null;
+  endpoints: EndpointUse[];
+  keys: KeyUseOut[];
+}
+
+/** The letter of a variant. */
 export interface VariantChosen {
   label: string;
 }
 
+/** One way to tell a concept; the selected one is to be posted. */
 export interface VariantOut {
   id: string;
   label: string;
@@ -540,11 +729,27 @@ export interface VariantOut {
   experiment_id: string | null;
 }
 
+/** How many variants there are to be, 2 to 5, with the concept itself as A. */
 export interface VariantsWanted {
   count?: number;
   seed?: number | null;
 }
 
+/**
+ * Posts of one week (its Monday, UTC) and one platform or category.
+ *
+ * `views` is the median, `score` the mean of those that were learnt from (0..100).
+ */
+export interface WeekOfPosts {
+  grouping: "platform" | "category";
+  name: string;
+  monday: string;
+  posts: number;
+  views: number;
+  score: number | null;
+}
+
+/** What was foretold of a concept on a platform, why, and what videos like it did. */
 export interface Why {
   platform: string;
   score: number;
@@ -556,6 +761,7 @@ export interface Why {
   similar: Similar[];
 }
 
+/** A concept as it was written; `GET /concepts/{concept_id}` has its predictions. */
 export interface WrittenOut {
   id: string;
   category: string;
@@ -572,6 +778,7 @@ export interface WrittenOut {
   is_favorite: boolean;
 }
 
+/** By how much one arm is better than another, with an interval that holds at every look. */
 export interface experiments_sequential_Comparison {
   better: string;
   worse: string;
@@ -580,6 +787,11 @@ export interface experiments_sequential_Comparison {
   high: number;
 }
 
+/**
+ * Mean absolute errors without and with learning over predicted results, in points.
+ *
+ * `gain` is their difference, `low` and `high` its 80 % interval.
+ */
 export interface reflexion_report_Comparison {
   results: number;
   without_learning: number;
@@ -624,7 +836,7 @@ export interface Operations {
   /**
    * List generated concepts, newest first, a page at a time.
    *
-   * `search` is for words that all stand in title, hook, caption or script.
+   * `search` is for words that each begin one in title, hook, caption or script.
    */
   "GET /api/v1/concepts": {
     query: { limit?: number; cursor?: string | null; search?: string; category?: string | null; favorite?: boolean };
@@ -643,7 +855,11 @@ export interface Operations {
     status: 202;
     answer: ConceptsOrdered;
   };
-  /** Give the newest 10,000 concepts as CSV, or as JSON, one object a line. */
+  /**
+   * Give the newest 10,000 concepts as CSV, or as JSON, one object a line.
+   *
+   * Each comes with the variant that is to be posted, where it has variants.
+   */
   "GET /api/v1/concepts/export": {
     query: { format?: "csv" | "json"; search?: string; category?: string | null; favorite?: boolean };
     status: 200;
@@ -672,6 +888,12 @@ export interface Operations {
     query: { limit?: number; cursor?: string | null };
     status: 200;
     answer: GenerationsPage;
+  };
+  /** Show one generation with its concepts. */
+  "GET /api/v1/generations/{generation_id}": {
+    path: { generation_id: string };
+    status: 200;
+    answer: GenerationOut;
   };
   /** List the variants of a concept. */
   "GET /api/v1/concepts/{concept_id}/variants": {
@@ -716,6 +938,12 @@ export interface Operations {
     status: 200;
     answer: OutlookOut;
   };
+  /** List results, those that came in last first, a page at a time. */
+  "GET /api/v1/performance": {
+    query: { limit?: number; cursor?: string | null; platform?: "tiktok" | "youtube" | "instagram" | null; concept_id?: string | null };
+    status: 200;
+    answer: ResultsPage;
+  };
   /**
    * Store results; a video whose counts of that day are known is left as it is.
    *
@@ -725,6 +953,12 @@ export interface Operations {
     body: ResultIn[];
     status: 201;
     answer: ResultsStored;
+  };
+  /** List what posts reached from week to week, by platform and by category. */
+  "GET /api/v1/performance/weeks": {
+    query: { weeks?: number; platform?: "tiktok" | "youtube" | "instagram" | null; category?: string | null };
+    status: 200;
+    answer: WeekOfPosts[];
   };
   /** Store the results of a file of up to 50 MB; the columns are those of the list of results. */
   "POST /api/v1/performance/imports": {
@@ -742,11 +976,11 @@ export interface Operations {
     status: 202;
     answer: JobAsked;
   };
-  /** List the newest adjustments. */
+  /** List adjustments, newest first and the largest of a run first, a page at a time. */
   "GET /api/v1/reflexion/adjustments": {
-    query: { limit?: number };
+    query: { limit?: number; cursor?: string | null; platform?: "tiktok" | "youtube" | "instagram" | null; undone?: boolean | null };
     status: 200;
-    answer: AdjustmentOut[];
+    answer: AdjustmentsPage;
   };
   /** Serve the value from before an adjustment again, and keep it. */
   "POST /api/v1/reflexion/adjustments/{adjustment_id}/undo": {
@@ -782,12 +1016,12 @@ export interface Operations {
     status: 200;
     answer: AdjustmentOut;
   };
-  /** Show whether learning helps, what its guards wait for, what is on trial, how critics do. */
+  /** Show whether learning helps, what guards wait for, what is on trial, how critics do. */
   "GET /api/v1/reflexion/report": {
     status: 200;
     answer: ReflexionReport;
   };
-  /** Show why a concept scores as it does, on each platform: effects and what they rest on. */
+  /** Show why a concept scores as it does on each platform, and what that rests on. */
   "GET /api/v1/reflexion/why/{concept_id}": {
     path: { concept_id: string };
     status: 200;
@@ -802,6 +1036,12 @@ export interface Operations {
     body: ReplayIn;
     status: 200;
     answer: ReplayOut;
+  };
+  /** List critiques, newest first, a page at a time; adjustments name the one behind them. */
+  "GET /api/v1/reflexion/critiques": {
+    query: { limit?: number; cursor?: string | null; concept_id?: string | null };
+    status: 200;
+    answer: CritiquesPage;
   };
   /** Show the tenant that you are signed in to, with its quota. */
   "GET /api/v1/tenant": {
@@ -821,7 +1061,7 @@ export interface Operations {
   };
   /** List jobs, newest first, a page at a time. */
   "GET /api/v1/jobs": {
-    query: { limit?: number; cursor?: string | null };
+    query: { limit?: number; cursor?: string | null; status?: "pending" | "blocked" | "running" | "completed" | "failed" | "canceled" | null; job_type?: string | null };
     status: 200;
     answer: JobsPage;
   };
@@ -921,6 +1161,12 @@ export interface Operations {
     query: { limit?: number; action?: "signed in" | "signed out" | "signed out everywhere" | "made sign-in link" | "switched tenant" | "set password" | "invited" | "revoked invitation" | "joined" | "changed role" | "ended membership" | "made key" | "revoked key" | "renamed tenant" | "exported tenant" | "restored tenant" | "opened billing" | "changed plan" | "imported results" | "undid adjustment" | "changed rows by SQL" | "refused webhook" | "refused job" | "cannot decrypt" | "added row" | "changed row" | "deleted row" | "exported rows" | null; since?: string | null; cursor?: string | null };
     status: 200;
     answer: AuditPage;
+  };
+  /** Show the use of the API in the last 24 hours, or in the last 7 days. */
+  "GET /api/v1/usage": {
+    query: { span?: "24h" | "7d" };
+    status: 200;
+    answer: UsageOut;
   };
   /**
    * Open the page that sells a plan; who has one already changes it in the portal. Admins only.

@@ -15,6 +15,7 @@ from viral.adapters.object_store import ObjectStore
 from viral.database.context_keys import renew_tokens
 from viral.database.encryption.keys import KeyFile, KeyRing, parse_keys
 from viral.database.faults import DRIVER_ERRORS
+from viral.database.foundation import quoted
 from viral.database.secrets import Secrets
 from viral.database.urls import ServerUrl, parse_url
 from viral.errors import BackupError, BadSetting, ViralError
@@ -47,9 +48,9 @@ if TYPE_CHECKING:
 
 # The worker's backup of the former data ends with them.
 BACKUPS_FREE_WITHIN_S = 60.0
-# A clone that was under way lets nobody in.
 _DATABASES = """
-SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate AND datname <> 'postgres'
+SELECT datname, datallowconn FROM pg_database
+WHERE NOT datistemplate AND datname <> 'postgres'
 """
 
 
@@ -213,9 +214,14 @@ async def _back_up_anew(settings: Settings, server: Server, *, advance: Advance)
 async def prepare_restored(settings: Settings, server: Server) -> None:
     """Give a restored server today's roles, passwords and tokens, and take out who was erased."""
     admin = server.socket_url("viral_admin")
-    await bootstrap(admin, server.secrets)
+    names = []
     async with admin_connection(admin) as connection:
-        names = [name for (name,) in await connection.fetch(_DATABASES)]
+        for name, lets_in in await connection.fetch(_DATABASES):
+            names.append(name)
+            if not lets_in:
+                # At that moment a branch was made of it.
+                await connection.execute(f"ALTER DATABASE {quoted(name)} ALLOW_CONNECTIONS true")
+    await bootstrap(admin, server.secrets)
     for name in names:
         migrator = server.socket_url("viral_migrator", name)
         if await renew_tokens(migrator, server.secrets) is not None:

@@ -50,7 +50,7 @@ async def test_it_says_what_was_predicted_what_happened_and_by_how_much() -> Non
     answer = await critique(make_miss())
 
     assert answer.text == (
-        "The score for \u201cFive details in leftover rice\u201d on tiktok was predicted at 70, "
+        "The score for \u201cFive details in leftover rice\u201d on TikTok was predicted at 70, "
         "between 50 and 90. It reached 40, with 12,345 views and 3.2 % engagement. "
         "That is 30 points below the prediction, 1.9 standard deviations away."
     )

@@ -11,7 +11,13 @@ from browser_studio import Studio, Visit
 from browser.test_home import PICTURES, enter, scrolls_sideways
 
 pytestmark = pytest.mark.timeout(90)
-PAGES = {"trends": "/trends", "jobs": "/jobs", "metrics": "/metrics", "keys": "/settings/keys"}
+PAGES = {
+    "trends": "/trends",
+    "jobs": "/jobs",
+    "metrics": "/metrics",
+    "keys": "/settings/keys",
+    "reference": "/settings/keys/reference",
+}
 
 
 @pytest.mark.parametrize(("width", "theme"), [(1280, "dark"), (320, "light")])

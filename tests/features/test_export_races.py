@@ -27,8 +27,73 @@ from viral.database.urls import ServerUrl
 from viral.features import erasure
 from viral.features.erasure import apply_tombstones
 from viral.features.export import restore as tenant_restore
+from viral.schema.base import uuid7
 
 pytest_plugins = ["exports"]
+
+
+class Killed(BaseException):
+    """The end of a process, as far as its code can see it."""
+
+
+def killed_at(moment: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the next restore end just before its commit, or just after it."""
+
+    @contextmanager
+    def removed(folder: Path, tenant_id: UUID, *, entry_id: UUID) -> Iterator[None]:
+        with tombstone_removed(folder, tenant_id, entry_id=entry_id):
+            if moment == "before its commit":
+                raise Killed
+            yield
+            raise Killed
+
+    monkeypatch.setattr(tenant_restore, "tombstone_removed", removed)
+
+
+@pytest.mark.parametrize("moment", ["before its commit", "after its commit"])
+async def test_a_restore_that_is_killed_at_its_commit_is_whole_or_nothing(
+    cluster: Cluster,
+    app: Database,
+    alice: TestTenant,
+    migrator: ServerUrl,
+    home: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    moment: str,
+) -> None:
+    path = await export(app, alice, tmp_path / "alice.zip")
+    await erase(migrator, home, alice)
+    killed_at(moment, monkeypatch)
+    with pytest.raises(Killed):
+        await restore(cluster, migrator, home, path)
+    is_whole = moment == "after its commit"
+
+    assert await apply_tombstones(migrator, home) == []
+
+    assert await erasure._those_there(migrator, [alice.id]) == ({alice.id} if is_whole else set())
+    assert [each.tenant_id for each in read_tombstones(home)] == ([] if is_whole else [alice.id])
+
+
+async def test_a_killed_restore_saves_nobody_from_a_backup_of_before(
+    cluster: Cluster,
+    app: Database,
+    alice: TestTenant,
+    migrator: ServerUrl,
+    home: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = await export(app, alice, tmp_path / "alice.zip")
+    await erase(migrator, home, alice)
+    killed_at("after its commit", monkeypatch)
+    with pytest.raises(Killed):
+        await restore(cluster, migrator, home, path)
+    # As a backup of before the erasure has the tenant: without the entry of its restore.
+    (tombstone,) = read_tombstones(home)
+    put_tombstone(home, replace(tombstone, restored_by=uuid7()))
+
+    assert await apply_tombstones(migrator, home) == [alice.id]
+    assert await erasure._those_there(migrator, [alice.id]) == set()
 
 
 @pytest.mark.parametrize("state", ["done", "pending"])
@@ -80,8 +145,8 @@ async def test_nobody_sees_a_tenant_that_is_put_back_and_its_tombstone(
         return asyncio.run(erasure._those_there(migrator, [alice.id]))
 
     @contextmanager
-    def watched(folder: Path, tenant_id: UUID) -> Iterator[None]:
-        with tombstone_removed(folder, tenant_id):
+    def watched(folder: Path, tenant_id: UUID, *, entry_id: UUID) -> Iterator[None]:
+        with tombstone_removed(folder, tenant_id, entry_id=entry_id):
             renewing = pool.submit(renew_tombstone, folder, tombstone)
             seen.append(pool.submit(there).result())
             yield

@@ -6,20 +6,21 @@ import csv
 import io
 import json
 from collections.abc import AsyncIterator
+from uuid import UUID
 
 import pytest
 from clusters import Cluster
 from factories import TestTenant, make_tenant
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from studio import add_trends, execute, generate
 
 from viral.database.engine import Database
 from viral.errors import BadInput, NotFound
+from viral.features.generations.exports import Form, export_concepts
 from viral.features.generations.history import (
     ConceptFilter,
     all_concepts,
-    as_csv,
-    as_json_lines,
     keep_concept,
     search_concepts,
 )
@@ -68,9 +69,93 @@ async def test_platforms_and_results_are_asked_for_together_with_words(
     assert await search_concepts(session, ConceptFilter(has_result=True), limit=3) == []
 
 
-async def found(session: AsyncSession, search: str) -> set[str]:
+async def found(session: AsyncSession, search: str, limit: int = 50) -> set[str]:
     wanted = ConceptFilter(search)
-    return {each.title for each in await search_concepts(session, wanted, limit=50)}
+    return {each.title for each in await search_concepts(session, wanted, limit=limit)}
+
+
+# A page that the newest concepts fill, and one for which the index is asked.
+@pytest.mark.parametrize("limit", [1, 50])
+async def test_a_word_is_found_by_its_beginning(
+    app: Database, studio: TestTenant, admin: AsyncConnection, session: AsyncSession, limit: int
+) -> None:
+    await generate(app, studio.id, 4)
+    await title_all(admin, "push-ups", "Chickpeas/rice", "Crème brûlée", "salt")
+
+    assert await found(session, "chick", limit) == await found(session, "Ric", limit)
+    assert await found(session, "chick", limit) == {"Chickpeas/rice"}
+    assert await found(session, "peas", limit) == set()
+    assert (
+        await found(session, "up", limit) == await found(session, "push-u", limit) == {"push-ups"}
+    )
+    assert await found(session, "CRÈM br", limit) == {"Crème brûlée"}
+
+
+@pytest.mark.parametrize("limit", [1, 50])
+async def test_words_are_found_together_with_what_else_is_asked_for(
+    app: Database, studio: TestTenant, admin: AsyncConnection, session: AsyncSession, limit: int
+) -> None:
+    made = await generate(app, studio.id, 6)
+    await title_all(admin, *["tea one"] * 6)
+    kept = next(each for each in made if each.category == "food")
+    await keep_concept(session, kept.id, is_favorite=True)
+
+    async def ids(wanted: ConceptFilter) -> set[UUID]:
+        return {each.id for each in await search_concepts(session, wanted, limit=limit)}
+
+    assert await ids(ConceptFilter("tea", only_favorites=True)) == {kept.id}
+    assert await ids(ConceptFilter("tea", "food", only_favorites=True)) == {kept.id}
+    assert await ids(ConceptFilter("tea", "tech", only_favorites=True)) == set()
+    assert await ids(ConceptFilter("tea /favorite")) == await ids(ConceptFilter("food")) == set()
+    assert await ids(ConceptFilter("tea", has_result=True)) == set()
+    assert len(await ids(ConceptFilter("tea", platform="tiktok", has_result=False))) == min(
+        limit, 6
+    )
+    assert (
+        await ids(ConceptFilter("one", platform="youtube"))
+        == {each.id for each in made if any(one.platform == "youtube" for one in each.predictions)}
+        or limit == 1
+    )
+
+
+async def test_pages_with_words_hold_each_concept_once(
+    app: Database, studio: TestTenant, admin: AsyncConnection, session: AsyncSession
+) -> None:
+    made = await generate(app, studio.id, 5)
+    await title_all(admin, *["tea"] * 5)
+
+    places, before = [], None
+    while page := await search_concepts(session, ConceptFilter("tea"), limit=2, before=before):
+        places += [(each.created_at, each.id) for each in page]
+        before = places[-1]
+
+    assert places == sorted(((each.created_at, each.id) for each in made), reverse=True)
+
+
+async def test_a_tenants_words_are_its_own_in_the_index(
+    app: Database,
+    studio: TestTenant,
+    bob: TestTenant,
+    admin: AsyncConnection,
+    session: AsyncSession,
+) -> None:
+    await generate(app, studio.id, 1)
+    await title_all(admin, "walrus 50%")
+    words = text("SELECT tsvector_to_array(viral.words_of(:id, 'a walrus', '[]', '{food}'))")
+
+    mine = await session.scalar(words, {"id": studio.id})
+    others = await session.scalar(words, {"id": bob.id})
+
+    assert {each.removeprefix(studio.id.hex[-8:]) for each in mine} == {"a", "walrus", "/food"}
+    assert set(mine).isdisjoint(others)
+    ids = text("SELECT viral.search_concepts(:words, NULL, NULL, NULL, false, NULL, NULL, 50)")
+    searches = ["walrus", "wal", "%", f"{studio.id.hex[-8:]}walrus", "walrus'|'walrus"]
+    assert [1, 1, 1, 0, 0] == [
+        len((await session.scalars(ids, {"words": [each]})).all()) for each in searches
+    ]
+    async with app.tenant_session(bob.id) as bobs:
+        for each in searches:
+            assert (await bobs.scalars(ids, {"words": [each]})).all() == []
 
 
 async def test_all_words_are_looked_for_in_any_case(
@@ -107,8 +192,8 @@ async def test_hook_caption_and_script_are_searched(
 ) -> None:
     await generate(app, studio.id, 2)
     await title_all(admin, "one", "two")
-    text = '\'[{"visual": "A Walrus"}]\'' if column == "script" else "'A Walrus'"
-    await execute(admin, f"UPDATE concepts SET {column} = {text} WHERE title = 'two'")
+    words = '\'[{"visual": "A Walrus"}]\'' if column == "script" else "'A Walrus'"
+    await execute(admin, f"UPDATE concepts SET {column} = {words} WHERE title = 'two'")
 
     assert await found(session, "walrus") == {"two"}
 
@@ -163,22 +248,51 @@ async def test_another_tenants_concepts_are_neither_found_nor_kept(
             await keep_concept(session, concept.id, is_favorite=True)
 
 
+async def exported(session: AsyncSession, form: Form) -> str:
+    return "".join([text async for text, _ in export_concepts(session, ALL, form=form)])
+
+
 async def test_an_export_is_whole_and_runs_nothing(
     app: Database, studio: TestTenant, admin: AsyncConnection, session: AsyncSession
 ) -> None:
     await generate(app, studio.id, 3)
     await title_all(admin, '=HYPERLINK("x")', 'plain, "quoted"\nbroken', "-1")
 
-    (page,) = [page async for page in all_concepts(session, ALL)]
-    rows = list(csv.DictReader(io.StringIO(as_csv(page, with_header=True))))
-    lines = [json.loads(line) for line in as_json_lines(page).splitlines()]
+    rows = list(csv.DictReader(io.StringIO(await exported(session, "csv"))))
+    lines = [json.loads(line) for line in (await exported(session, "json")).splitlines()]
 
     assert [each["title"] for each in rows] == [
         "'-1",
         'plain, "quoted"\nbroken',
         '\'=HYPERLINK("x")',
     ]
-    assert [each["title"] for each in lines] == [each.title for each in page]
+    assert [each["title"].removeprefix("'") for each in rows] == [each["title"] for each in lines]
     assert {float(each["score_tiktok"]) for each in rows} == {
         one["score"] for each in lines for one in each["predictions"] if one["platform"] == "tiktok"
+    }
+
+
+async def test_an_export_tells_which_variant_is_posted(
+    app: Database, studio: TestTenant, admin: AsyncConnection, session: AsyncSession
+) -> None:
+    made = await generate(app, studio.id, 2)
+    await execute(
+        admin,
+        "INSERT INTO concept_variants"
+        " (tenant_id, id, concept_id, label, title, caption, hook, hook_source, is_selected)"
+        " SELECT tenant_id, gen_random_uuid(), id, label, label || '!', 'c', '=h', 'template',"
+        " label = 'B' FROM concepts, unnest(ARRAY['A', 'B']) AS label WHERE id = :id",
+        id=made[0].id,
+    )
+
+    rows = list(csv.DictReader(io.StringIO(await exported(session, "csv"))))
+    lines = [json.loads(line) for line in (await exported(session, "json")).splitlines()]
+
+    told = {
+        each["id"]: (each["variant"], each["variant_title"], each["variant_hook"]) for each in rows
+    }
+    assert told == {str(made[0].id): ("B", "B!", "'=h"), str(made[1].id): ("", "", "")}
+    assert {each["id"]: each["variant"] and each["variant"]["hook"] for each in lines} == {
+        str(made[0].id): "=h",
+        str(made[1].id): None,
     }

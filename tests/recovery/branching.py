@@ -14,7 +14,8 @@ import pytest
 from servers import Homes, ask, discard
 
 from viral.database import migrate
-from viral.database.urls import parse_url
+from viral.database.driver import driver_connection
+from viral.database.urls import ServerUrl, parse_url
 from viral.postgres.branches.local import LocalBranches
 from viral.postgres.branches.provider import Branch
 from viral.servers import local_branches, main_server, prepare_server, urls_of
@@ -91,19 +92,19 @@ async def query(branches: LocalBranches, branch: Branch, sql: str) -> object:
 
 async def as_superuser(branches: LocalBranches, branch: Branch, *statements: str) -> None:
     """Change a branch behind its back."""
-    admin = branches._servers.admin(branch.home)
-    connection = await asyncpg.connect(
-        host=admin.host,
-        port=admin.port,
-        user=admin.user,
-        password=admin.password,
-        database=branch.database,
-    )
-    try:
+    async with driver_connection(_admin_of(branches, branch)) as connection:
         for statement in statements:
             await connection.execute(statement)
-    finally:
-        await connection.close()
+
+
+async def rows_of(branches: LocalBranches, branch: Branch, sql: str) -> list[tuple[object, ...]]:
+    """Look into a branch, as who passes row security."""
+    async with driver_connection(_admin_of(branches, branch)) as connection:
+        return [tuple(row) for row in await connection.fetch(sql)]
+
+
+def _admin_of(branches: LocalBranches, branch: Branch) -> ServerUrl:
+    return branches._servers.admin(branch.home).for_database(branch.database)
 
 
 async def databases(settings: Settings) -> set[str]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import asyncpg
 import pytest
@@ -22,7 +24,7 @@ from tenancy import small
 from viral.database.driver import driver_connection
 from viral.database.engine import Database
 from viral.database.secrets import Secrets
-from viral.errors import BadSetting, ServerError
+from viral.errors import BadSetting, BranchRefused, ServerError
 from viral.postgres.account import server_account
 from viral.postgres.backup.catalogue import Backup
 from viral.postgres.backup.physical import BACKING_UP, ROLE, create_backup
@@ -30,9 +32,18 @@ from viral.postgres.backup.target import LocalFolder, Target
 from viral.postgres.branches.clone import clone_database
 from viral.postgres.branches.local import LocalBranches
 from viral.postgres.branches.registry import MAIN, Held, Registry, new_branch
+from viral.postgres.branches.space import SPARE_BYTES
 from viral.postgres.pooler import Pooler
 from viral.postgres.processes import server_processes
-from viral.servers import backup_target, field_keys, main_server, prepare_server, urls_of
+from viral.postgres.replica import remove_replica, start_replica
+from viral.servers import (
+    backup_target,
+    field_keys,
+    local_replica,
+    main_server,
+    prepare_server,
+    urls_of,
+)
 from viral.settings import Settings
 
 pytest_plugins = ["servers", "branching"]
@@ -116,6 +127,16 @@ async def strategies(settings: Settings) -> list[object]:
     return [strategy for (strategy,) in rows]
 
 
+async def backing_up(settings: Settings) -> list[object]:
+    """Name the sessions beside copies of the server."""
+    rows = await ask(
+        main_server(settings),
+        "SELECT application_name FROM pg_stat_activity"
+        f" WHERE usename = '{ROLE}' AND backend_type = 'client backend'",
+    )
+    return [name for (name,) in rows]
+
+
 async def back_up(settings: Settings, target: Target | None = None) -> Backup:
     target = target or backup_target(settings)
     return await create_backup(main_server(settings), target, field_keys(settings), advance=silent)
@@ -177,6 +198,20 @@ async def test_a_copy_that_fails_lets_everybody_in_again(
     assert branches.registry.read().held == []
 
 
+async def test_a_copy_that_does_not_fit_disturbs_nobody(
+    settings: Settings, branches: LocalBranches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, inside = fresh_name(), await asyncpg.connect(urls_of(settings).app.libpq(password=True))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: SimpleNamespace(free=SPARE_BYTES))
+
+    with pytest.raises(BranchRefused, match=r"A copy of viral needs [0-9,]+ MB"):
+        await make(branches, name)
+
+    assert await inside.fetchval("SELECT current_database()") == "viral"
+    await inside.close()
+    assert branches.registry.read().find(name) is None
+
+
 @pytest.mark.parametrize("goes_on", [False, True], ids=["waits", "ends"])
 async def test_what_a_killed_command_left_is_repaired_by_the_next(
     settings: Settings, branches: LocalBranches, *, goes_on: bool
@@ -220,6 +255,26 @@ async def test_the_poolers_clients_wait_for_a_copy_and_go_on(
         assert await waiting == "viral"
 
 
+async def test_a_pooler_that_refuses_to_let_its_clients_go_on_is_started_anew(
+    settings: Settings, branches: LocalBranches, pooler: Pooler, behind: Database
+) -> None:
+    before = (await pooler.status()).pid
+    async with stuck(settings) as release:
+        copying = asyncio.create_task(make(branches))
+        await starts_copying(settings)
+        # Its console takes no other password than that of its start.
+        password = main_server(settings).installation.state / "pooler" / "console.pass"
+        password.write_text("*:*:*:*:another\n")
+        release()
+        branch = await copying
+
+    assert branches.registry.read().held == []
+    assert (await branches.get(branch.id)).state == "ready"
+    assert (await pooler.status()).pid != before
+    async with asyncio.timeout(10):
+        assert await look_in(behind) == "viral"
+
+
 async def test_the_poolers_clients_go_on_after_a_command_that_was_killed(
     settings: Settings, branches: LocalBranches, behind: Database
 ) -> None:
@@ -251,6 +306,29 @@ async def test_a_backup_waits_for_a_copy_of_files(
     assert (await backup).plain_bytes > 0
 
 
+async def test_a_replica_waits_for_a_copy_of_files(
+    settings: Settings, branches: LocalBranches
+) -> None:
+    primary, replica = main_server(settings), local_replica(settings)
+    try:
+        async with stuck(settings) as release:
+            copying = asyncio.create_task(make(branches))
+            await starts_copying(settings)
+            starting = asyncio.create_task(start_replica(primary, replica))
+            await asyncio.sleep(1.5)
+            assert not starting.done()
+            assert await ask(primary, "TABLE pg_stat_progress_basebackup") == []
+            assert [BACKING_UP] == await backing_up(settings)
+            release()
+            branch = await copying
+        await starting
+
+        found = await ask(replica, "SELECT datname FROM pg_database WHERE datname ~ '^viral_'")
+        assert (branch.database,) in found
+    finally:
+        await remove_replica(primary, replica)
+
+
 async def test_a_backup_goes_on_while_a_copy_is_made(
     settings: Settings, branches: LocalBranches
 ) -> None:
@@ -264,12 +342,7 @@ async def test_a_backup_goes_on_while_a_copy_is_made(
 
     backup = asyncio.create_task(back_up(settings, Slow(settings.home / "backups")))
     await begun.wait()
-    sessions = await ask(
-        main_server(settings),
-        "SELECT application_name FROM pg_stat_activity"
-        f" WHERE usename = '{ROLE}' AND backend_type = 'client backend'",
-    )
-    assert sessions == [(BACKING_UP,)]
+    assert await backing_up(settings) == [BACKING_UP]
     await make(branches)
     goes_on.set()
 

@@ -18,6 +18,7 @@ from branching import (
     make,
     now,
     query,
+    rows_of,
     silent,
 )
 from servers import ask
@@ -50,6 +51,32 @@ INSERT INTO tenants (id, slug, name, subscription_tier, monthly_quota)
 VALUES (gen_random_uuid(), '{}', 'A tenant', 'PRO', 100)
 """
 
+JOBS = """
+INSERT INTO job_queue (id, scope, job_type, status, scheduled_for, worker_id, waits_for)
+SELECT gen_random_uuid(), 'system', 'reflexion', status, now() + span, worker_id, waits_for
+FROM (VALUES
+  ('pending', interval '0', NULL::uuid, NULL::jsonb),
+  ('pending', interval '1 day', NULL, NULL),
+  ('running', interval '0', gen_random_uuid(), NULL),
+  ('blocked', interval '0', NULL, '["another"]'),
+  ('completed', interval '0', NULL, NULL)
+) AS j (status, span, worker_id, waits_for)
+"""
+RESERVATION = """
+INSERT INTO job_reservations (id, worker_id, queue, jobs, open)
+SELECT gen_random_uuid(), gen_random_uuid(), 'default', array_agg(id), 1 FROM job_queue
+"""
+STATUSES = "SELECT string_agg(status, ' ' ORDER BY status) FROM job_queue"
+ITS_OWN = """
+SELECT (SELECT count(*) FROM job_queue WHERE status = 'canceled' AND completed_at IS NOT NULL
+        AND worker_id IS NULL AND error_message LIKE 'copied%'),
+       (SELECT count(*) FROM job_reservations),
+       (SELECT count(*) FROM viral.claim_jobs(
+          gen_random_uuid(), 'default', 10, gen_random_uuid(), NULL, NULL, NULL, true)
+        WHERE id IS NOT NULL)
+"""
+NO_JOBS = "TRUNCATE job_queue, job_reservations CASCADE"
+
 
 @dataclass(frozen=True)
 class Past:
@@ -61,19 +88,23 @@ class Past:
 
 @pytest.fixture(scope="module")
 async def past(settings: Settings) -> Past:
-    """Make a backup, and something to be forgotten after it."""
+    """Make a backup, and something to be forgotten after it; just then a copy of main is made."""
     branches = local_branches(settings)
     await as_superuser(
         branches,
         MAIN,
         "CREATE TABLE kept AS SELECT 1 AS number",
         "GRANT SELECT ON kept TO viral_app",
+        JOBS,
     )
     branch = await make(branches, WITH_A_PAST)
     await create_backup(
         main_server(settings), backup_target(settings), field_keys(settings), advance=silent
     )
+    await ask(main_server(settings), "ALTER DATABASE viral ALLOW_CONNECTIONS false")
     moment = now()
+    await ask(main_server(settings), "ALTER DATABASE viral ALLOW_CONNECTIONS true")
+    await as_superuser(branches, MAIN, NO_JOBS)
     for each in (MAIN, branch):
         await as_superuser(branches, each, "INSERT INTO kept VALUES (2)")
     return Past(branch, moment)
@@ -101,6 +132,22 @@ async def test_a_branch_is_its_parent_with_all_rows_and_privileges(
         f" FROM pg_database WHERE datname IN ('viral', '{branch.database}')",
     )
     assert rows == [(1,)]
+
+
+async def test_a_branch_runs_none_of_the_jobs_that_its_parent_runs(
+    branches: LocalBranches,
+) -> None:
+    await as_superuser(branches, MAIN, JOBS, RESERVATION)
+    try:
+        branch = await make(branches)
+
+        assert await rows_of(branches, branch, ITS_OWN) == [(4, 0, 0)]
+        assert await rows_of(branches, branch, STATUSES) == [(f"{'canceled ' * 4}completed",)]
+        assert await rows_of(branches, MAIN, STATUSES) == [
+            ("blocked completed pending pending running",)
+        ]
+    finally:
+        await as_superuser(branches, MAIN, NO_JOBS)
 
 
 async def test_what_is_done_in_a_branch_stays_there(
@@ -339,6 +386,7 @@ async def test_a_branch_of_the_past_has_a_server_of_its_own(
     assert branch.kind == "cluster"
     assert await query(branches, branch, "SELECT count(*) FROM kept") == 1
     assert await query(branches, MAIN, "SELECT count(*) FROM kept") == 2
+    assert await rows_of(branches, branch, STATUSES) == [(f"{'canceled ' * 4}completed",)]
     server = branches._servers.at(branch.home)
     assert await ask(server, "SELECT datname FROM pg_database WHERE datname ~ '^viral'") == [
         ("viral",)

@@ -18,6 +18,7 @@ from viral.database.encryption.keys import KeyFile
 from viral.database.engine import Database
 from viral.database.urls import parse_url
 from viral.errors import AlreadyExists, BackupBroken, BackupError, RestoreRefused
+from viral.postgres.backup import restore
 from viral.postgres.backup.catalogue import list_backups
 from viral.postgres.backup.recovery import read_archive
 from viral.postgres.backup.restore import SPARE_BYTES, remove_server, restore_cluster
@@ -224,6 +225,11 @@ async def test_wal_counts_for_the_space_and_a_refusal_leaves_nothing(
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: SimpleNamespace(free=without_wal))
 
     with pytest.raises(RestoreRefused, match="The restore needs"):
+        await history.restore(home)
+    # It is given to the server, and replayed in that one's own folder.
+    monkeypatch.setattr(restore, "wal_bytes", lambda *_, until: 48 << 20)  # noqa: ARG005
+    needed = (without_wal >> 20) + 2 * 48
+    with pytest.raises(RestoreRefused, match=f"needs {needed:,} MB"):
         await history.restore(home)
 
     assert not home.exists()

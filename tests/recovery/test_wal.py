@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from servers import Homes, ask, processes_of, server_in
 
-from viral.database.encryption.keys import KeyFile, KeyRing
+from viral.database.encryption.keys import KeyFile, KeyRing, new_key
+from viral.errors import BackupError
+from viral.postgres.backup.physical import create_backup
 from viral.postgres.backup.sealing import unseal
 from viral.postgres.backup.target import LocalFolder
 from viral.postgres.backup.wal import (
@@ -26,6 +30,7 @@ from viral.postgres.backup.wal import (
     wal_folder,
     wal_object,
 )
+from viral.postgres.backup.wal_keys import release_key
 from viral.postgres.configuration import GAP, MOST_WAITING, archive_command
 from viral.postgres.data_folder import system_of
 from viral.postgres.server import Server
@@ -99,6 +104,56 @@ async def test_a_segment_of_another_data_folder_never_replaces_one_of_that_name(
     name = archiving.name(segment)
     pieces = unseal(archiving.target.read(name), archiving.ring, name=name)
     assert b"".join([piece async for piece in pieces]) == ours
+
+
+async def test_who_missed_that_a_key_was_retired_seals_nothing_with_it(
+    archiving: Archiving,
+) -> None:
+    """Such as a worker that was started with the former VIRAL_FIELD_KEYS."""
+    server, target = archiving.server, archiving.target
+    former, later = new_key(datetime.now(UTC)), KeyRing([new_key(datetime.now(UTC))])
+    await release_key(target, server.installation, later, former.id, advance=lambda *_: None)
+    await write(server)
+    segment = await switch(server)
+
+    with pytest.raises(BackupError, match=f"{former.id} was retired"):
+        await ship(server, target, KeyRing([former, later.primary]))
+    with pytest.raises(BackupError, match=f"{former.id} was retired"):
+        await create_backup(server, target, KeyRing([former]), advance=lambda *_: None)
+
+    assert archiving.name(segment) not in await archiving.stored()
+    await ship(server, target, later)
+    assert archiving.name(segment) in await archiving.stored()
+
+
+async def test_a_key_is_retired_after_what_is_shipped_with_it_just_then(
+    archiving: Archiving,
+) -> None:
+    server, former, later = archiving.server, new_key(datetime.now(UTC)), new_key(datetime.now(UTC))
+    begun, goes_on = asyncio.Event(), asyncio.Event()
+
+    class Slow(LocalFolder):
+        async def write(self, name: str, chunks: AsyncIterator[bytes]) -> int:
+            begun.set()
+            await goes_on.wait()
+            return await super().write(name, chunks)
+
+    target = Slow(server.home / "slow")
+    await write(server)
+    await switch(server)
+    shipping = asyncio.create_task(ship(server, target, KeyRing([former])))
+    await begun.wait()
+    ring = KeyRing([later, former])
+    retiring = asyncio.create_task(
+        release_key(target, server.installation, ring, former.id, advance=lambda *_: None)
+    )
+    await asyncio.sleep(0.3)
+    assert not retiring.done()
+    goes_on.set()
+    await shipping
+
+    with pytest.raises(BackupError, match=f"{former.id} is needed"):
+        await retiring
 
 
 async def test_a_segment_archived_again_after_a_kill_is_no_error(archiving: Archiving) -> None:

@@ -40,6 +40,8 @@ from viral.schema.vocabulary import Role
 from viral.web.dependencies import Wired
 from viral.web.tools import OFFERED
 
+# Every route is drawn from several times.
+pytestmark = pytest.mark.timeout(150)
 # What shows a tenant its own texts, and what changes them.
 SHOWN = (
     "GET /api/v1/concepts",
@@ -109,7 +111,13 @@ async def _side(admin: AsyncConnection, system: Database, cluster: Cluster, name
     # Documents of a form that pages can show.
     await admin.execute(text("UPDATE predictions SET reasons = '[]'"))
     await admin.execute(text("UPDATE generations SET trends = '[]'"))
-    await admin.execute(text("UPDATE self_critiques SET performance_gap = :gap"), {"gap": GAP})
+    await admin.execute(
+        text(
+            "UPDATE self_critiques SET performance_gap = :gap, hypothesized_reasons = '[]',"
+            " scoring_issues = '[]'"
+        ),
+        {"gap": GAP},
+    )
     await admin.commit()
     canary = f"canary-of-{name}-"
     planted = await plant(admin, tenant, canary)

@@ -21,6 +21,7 @@ from web.routes import routes_of
 # Whose rows the parameter of a path names; a new one is listed here, with its table.
 TABLE_OF = {
     "concept_id": "concepts",
+    "generation_id": "generations",
     "adjustment_id": "scoring_adjustments",
     "insight_id": "reflexion_insights",
     "job_id": "job_queue",

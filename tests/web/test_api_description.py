@@ -64,7 +64,7 @@ async def test_rights_are_those_of_the_guards(document: Json) -> None:
     by_name = {each["operationId"]: each["security"] for _, _, each in operations_of(document)}
 
     assert by_name["rename_tenant"] == [{"session": ["ADMIN"]}, {"key": ["write", "admin"]}]
-    assert by_name["list_tenants"] == [{"session": ["operator"]}, {"key": ["read", "operator"]}]
+    assert by_name["list_tenants"] == [{"session": ["operator"]}]
     assert by_name["list_sessions"] == [{"session": []}]
     assert by_name["list_jobs"] == [{"session": []}, {"key": ["read"]}]
 

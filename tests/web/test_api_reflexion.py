@@ -50,7 +50,7 @@ async def test_adjustments_are_listed_and_undone_once(
     admin: AsyncConnection,
 ) -> None:
     await live_some_weeks(app, system, cluster, alice)
-    listed = (await alices.get("/api/v1/reflexion/adjustments?limit=200")).json()
+    listed = (await alices.get("/api/v1/reflexion/adjustments?limit=200")).json()["adjustments"]
     newest = max(listed, key=lambda each: str(each["id"]))
     address = f"/api/v1/reflexion/adjustments/{newest['id']}/undo"
 
@@ -107,7 +107,7 @@ async def test_a_whole_run_is_undone_over_the_api(
     alices: Browser, alice: TestTenant, app: Database, system: Database, cluster: Cluster
 ) -> None:
     await live_some_weeks(app, system, cluster, alice)
-    listed = (await alices.get("/api/v1/reflexion/adjustments?limit=200")).json()
+    listed = (await alices.get("/api/v1/reflexion/adjustments?limit=200")).json()["adjustments"]
     newest = max(listed, key=lambda each: str(each["id"]))
 
     undone = await alices.send(f"/api/v1/reflexion/adjustments/{newest['id']}/undo-run")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import tempfile
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from clusters import Cluster
@@ -14,7 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from viral.database.engine import Database
 from viral.features.reflexion.status import ScoredResult
-from viral.web.dashboard.learning import MOST_POINTS, learning_curve
+from viral.web.dashboard.curve import MOST_POINTS, learning_curve
+from viral.web.dashboard.figures import Figure
 from web.conftest import Browser, live_some_weeks
 from web.test_home import words
 
@@ -30,7 +32,7 @@ async def test_a_file_of_results_is_taken_in_and_learning_is_asked_for(
 
     assert (answer.status_code, answer.headers["location"]) == (303, "/performance")
     said = words(await alices.get("/performance"))
-    assert "Done 2 results stored." in said
+    assert "Done 2 results stored. They are learned from in a moment." in said
     assert "2 waiting" in said
     jobs = await admin.execute(text("SELECT job_type, scope, status FROM job_queue"))
     assert [tuple(row) for row in jobs] == [("reflexion", "tenant", "pending")]
@@ -52,7 +54,7 @@ async def test_bad_rows_are_counted_and_named_and_the_others_are_in(
     await alices.submit("/performance/imports", files={"file": ("r.csv", GOOD + bad)})
 
     said = words(await alices.get("/performance"))
-    assert "2 results stored. 4 rows left out: line 4, views: is negative" in said
+    assert "They are learned from in a moment. 4 rows left out: line 4, views: is negative" in said
     assert "line 5, platform: is no known platform" in said
     assert "; and 1 more." in said
     assert "Code rows_left_out" in said
@@ -93,12 +95,43 @@ async def test_a_form_without_a_file_is_told(alices: Browser) -> None:
 
 
 async def test_learning_is_asked_for_once(alices: Browser, admin: AsyncConnection) -> None:
+    await alices.submit("/performance/imports", files={"file": ("r.csv", GOOD)})
+
     for _ in range(2):
         answer = await alices.submit("/reflexion/runs")
 
         assert answer.status_code == 303
-    assert "Learning has begun." in words(await alices.get("/performance"))
+    assert "Learning from 2 results has begun." in words(await alices.get("/reflexion"))
     assert await admin.scalar(text("SELECT count(*) FROM job_queue")) == 1
+
+
+async def test_where_nothing_waits_nothing_has_begun(
+    alices: Browser, admin: AsyncConnection
+) -> None:
+    await alices.submit("/reflexion/runs")
+
+    assert "Nothing waits" in words(await alices.get("/reflexion"))
+    assert await admin.scalar(text("SELECT count(*) FROM job_queue")) == 0
+
+
+async def test_what_is_stored_is_told_when_it_is_learned_from(
+    alices: Browser, admin: AsyncConnection
+) -> None:
+    today = datetime.now(UTC).date()
+    early = HEAD + f"v1,tiktok,{today},1000,90\n".encode()
+    later = HEAD[:-1] + b",observed_on\nv2,youtube,2026-01-02,9,1,2026-02-01\n"
+
+    await alices.submit("/performance/imports", files={"file": ("r.csv", early)})
+    waits = words(await alices.get("/performance"))
+    await alices.submit("/performance/imports", files={"file": ("r.csv", GOOD)})
+    assert "1 result stored, 1 known before. It is learned from" in words(await alices.get("/"))
+    await admin.execute(text("UPDATE performance_feedback SET applied_no = 1 WHERE is_mature"))
+    await admin.commit()
+    await alices.submit("/performance/imports", files={"file": ("r.csv", later)})
+    once = words(await alices.get("/performance"))
+
+    assert "1 result stored. 1 was read within two days of publication: learning waits" in waits
+    assert "1 result stored. Nothing of it waits: a video is learned from once" in once
 
 
 async def test_the_data_of_the_curve_is_complete(
@@ -133,21 +166,31 @@ def results(count: int) -> list[ScoredResult]:
     ]
 
 
+def curve_of(count: int, changes: Sequence[tuple[datetime, int]] = ()) -> Figure:
+    figure = learning_curve(results(count), changes, now=START)
+    assert figure is not None
+    return figure
+
+
 def test_a_curve_needs_five_results() -> None:
-    assert learning_curve(results(3), []).results_needed == 2
-    assert [each.number for each in learning_curve(results(6), []).points] == [5, 6]
+    assert learning_curve(results(4), [], now=START) is None
+    assert ["5", "6"] == [each.cells[0] for each in curve_of(6).readings]
 
 
 def test_a_rule_stands_after_the_results_before_it() -> None:
-    changes = [(START + timedelta(days=7, hours=1), 2), (START + timedelta(days=7, hours=2), 1)]
+    early, late = START + timedelta(days=7, hours=1), START + timedelta(days=7, hours=2)
 
-    rules = learning_curve(results(9), changes).rules
+    figure = curve_of(9, [(early, 2), (late, 1)])
 
-    assert [(each.number, each.label) for each in rules] == [(7, "3 changes")]
+    assert "Dotted line" in figure.caption
+    for chart in figure.charts:
+        assert 1 == chart.count("3 changes")
+    assert "Dotted line" not in curve_of(9).caption
 
 
 def test_a_long_curve_is_thinned_and_keeps_its_ends() -> None:
-    points = learning_curve(results(5000), []).points
+    readings = curve_of(5000).readings
 
-    assert len(points) == MOST_POINTS
-    assert (points[0].number, points[-1].number) == (5, 5000)
+    assert MOST_POINTS == len(readings)
+    assert ("5", "5,000") == (readings[0].cells[0], readings[-1].cells[0])
+    assert readings[-1].said.endswith("learning 10.0, without 20.0.")

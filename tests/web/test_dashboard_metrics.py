@@ -165,9 +165,31 @@ async def test_operators_see_how_the_installation_does(
     assert "waiting 7.0, running 0.0 jobs." in said
     assert "oldest 75 s." in said
     assert "memory 55" in said
-    assert "Last backup none Make one: viral backup create" in said
     assert table[0].startswith("since,requests,failed,p50_ms")
     assert table[1].split(",")[1:3] == ["20", "2"]
+
+
+async def test_what_a_new_installation_lacks_is_no_fault(
+    alices: Browser,
+    alice: TestTenant,
+    application: Litestar,
+    system: Database,
+    cluster: Cluster,
+    database_name: str,
+) -> None:
+    await make_operator(system, alice)
+
+    fresh = words(await alices.get("/metrics"))
+    application.state.traffic.started_at -= timedelta(minutes=4)
+    await cluster.execute_as_admin(
+        database_name, "UPDATE tenants SET created_at = now() - interval '25 hours'"
+    )
+    older = words(await alices.get("/metrics"))
+
+    assert "just started: workers are counted once a minute" in fresh
+    assert "Last backup none yet Make the first: viral backup create" in fresh
+    assert "none has said how many there are for 3 minutes" in older
+    assert "Last backup none Make one: viral backup create" in older
 
 
 async def test_members_get_no_measurements_of_the_installation(alices: Browser) -> None:

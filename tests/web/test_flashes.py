@@ -13,8 +13,8 @@ def flash_cookie(browser: Browser) -> str:
 async def test_a_note_is_shown_once(alices: Browser) -> None:
     await alices.submit("/reflexion/runs")
 
-    assert "Learning has begun." in words(await alices.get("/"))
-    assert "Learning has begun." not in words(await alices.get("/"))
+    assert "Nothing waits:" in words(await alices.get("/"))
+    assert "Nothing waits:" not in words(await alices.get("/"))
 
 
 async def test_a_note_for_one_person_is_none_for_another(alices: Browser, bobs: Browser) -> None:
@@ -22,7 +22,7 @@ async def test_a_note_for_one_person_is_none_for_another(alices: Browser, bobs: 
     name = flash_cookie(alices)
     bobs.client.cookies.set(name, alices.client.cookies[name])
 
-    assert "Learning has begun." not in words(await bobs.get("/"))
+    assert "Nothing waits:" not in words(await bobs.get("/"))
 
 
 async def test_an_altered_note_is_none(alices: Browser) -> None:
@@ -35,7 +35,7 @@ async def test_an_altered_note_is_none(alices: Browser) -> None:
     page = await alices.get("/")
 
     assert page.status_code == 200
-    assert "Learning has begun." not in words(page)
+    assert "Nothing waits:" not in words(page)
 
 
 async def test_a_note_that_fits_no_cookie_is_cut(alices: Browser) -> None:
@@ -48,5 +48,5 @@ async def test_a_note_that_fits_no_cookie_is_cut(alices: Browser) -> None:
 async def test_a_page_that_looks_again_by_itself_leaves_the_note(alices: Browser) -> None:
     await alices.submit("/reflexion/runs")
 
-    assert "Learning has begun." not in words(await alices.get("/", **{"X-Live": "1"}))
-    assert "Learning has begun." in words(await alices.get("/"))
+    assert "Nothing waits:" not in words(await alices.get("/", **{"X-Live": "1"}))
+    assert "Nothing waits:" in words(await alices.get("/"))

@@ -125,7 +125,7 @@ async def test_an_agent_runs_the_whole_loop(
         job = await told(client, "get_job", job_id=run["id"])
         report = await told(client, "get_report")
         status = await told(client, "get_reflexion")
-        adjustments = await told(client, "list_adjustments", limit=200)
+        adjustments = (await told(client, "list_adjustments", limit=200))["adjustments"]
         newest = max(adjustments, key=lambda each: str(each["id"]))
         undone = await told(client, "undo_adjustment", adjustment_id=newest["id"])
         again = await refused(client, "undo_adjustment", adjustment_id=newest["id"])
@@ -163,7 +163,7 @@ async def test_every_tool_can_be_called_without_a_fault_of_ours(
 ) -> None:
     await add_sample_trends(system)
     needed: dict[str, object] = {"count": 1, "items": [], "concept_id": SOME_ID}
-    needed |= {"adjustment_id": SOME_ID, "job_id": SOME_ID}
+    needed |= {"adjustment_id": SOME_ID, "job_id": SOME_ID, "label": "A"}
     async with agent(application, await make_key(alices)) as client:
         for tool in (await client.list_tools()).tools:
             wanted = {name: needed[name] for name in tool.input_schema["required"]}
@@ -212,6 +212,44 @@ async def test_a_refusal_tells_its_code_and_what_to_do(
     assert (elsewhere["code"], elsewhere["detail"]) == ("bad_input", "concept_id is no id.")
 
 
+async def test_a_call_that_is_repeated_with_its_key_is_done_once(
+    application: Litestar, alices: Browser, system: Database, admin: AsyncConnection
+) -> None:
+    await add_sample_trends(system)
+    async with agent(application, await make_key(alices)) as client:
+        first = await told(client, "generate_concepts", count=2, idempotency_key="call-1")
+        again = await told(client, "generate_concepts", count=2, idempotency_key="call-1")
+        changed = await refused(client, "generate_concepts", count=1, idempotency_key="call-1")
+        other = await refused(client, "order_concepts", count=2, idempotency_key="call-1")
+    async with agent(application, await make_key(alices, name="another")) as client:
+        theirs = await told(client, "generate_concepts", count=1, idempotency_key="call-1")
+
+    assert first == again
+    assert {"idempotency_key_reused"} == {changed["code"], other["code"]}
+    assert 1 == len(theirs)
+    assert 3 == await admin.scalar(text("SELECT count(*) FROM concepts"))
+
+
+async def test_what_writes_takes_a_key_and_refuses_one_that_is_none(
+    application: Litestar, alices: Browser
+) -> None:
+    async with agent(application, await make_key(alices)) as client:
+        takes = {
+            each.name
+            for each in (await client.list_tools()).tools
+            if "idempotency_key" in each.input_schema["properties"]
+        }
+        problems = [
+            await refused(client, "start_reflexion", idempotency_key=key)
+            for key in ("", "two words", "sch\u00f6n", "\u6f22", "k" * 256, 7)
+        ]
+        unknown = await refused(client, "list_jobs", idempotency_key="call-1")
+
+    assert set(OFFERED) - READING - {"select_variant"} == takes
+    assert [*["bad_idempotency_key"] * 5, "bad_input"] == [each["code"] for each in problems]
+    assert "does not know: idempotency_key" in unknown["detail"]
+
+
 async def test_another_tenants_ids_are_not_found(
     application: Litestar,
     alices: Browser,
@@ -225,7 +263,7 @@ async def test_another_tenants_ids_are_not_found(
     async with agent(application, await make_key(alices)) as client:
         order = await told(client, "order_concepts", count=1)
         concept = (await told(client, "list_concepts"))["concepts"][0]["id"]
-        adjustment = (await told(client, "list_adjustments"))[0]["id"]
+        adjustment = (await told(client, "list_adjustments"))["adjustments"][0]["id"]
     calls = (
         ("get_concept", {"concept_id": concept}),
         ("explain_concept", {"concept_id": concept}),
@@ -238,7 +276,7 @@ async def test_another_tenants_ids_are_not_found(
 
             assert problem["code"] == "not_found", tool
         assert (await told(client, "list_concepts"))["concepts"] == []
-        assert await told(client, "list_adjustments") == []
+        assert (await told(client, "list_adjustments"))["adjustments"] == []
 
 
 async def test_nobody_enters_without_a_good_key(alices: Browser, stranger: Browser) -> None:

@@ -93,15 +93,27 @@ async def test_an_order_that_is_more_than_the_quota_costs_nothing(
     await add_trends(system)
     await execute(admin, "UPDATE tenants SET monthly_quota = 1")
     job_id = await order(app, alice, 2)
-    await execute(admin, "UPDATE job_queue SET max_attempts = 1")
 
     await work_off(runtime, alice.id)
 
     async with app.tenant_session(alice.id) as session:
         job = await find_job(session, job_id)
-    assert job.status == "failed"
-    assert "2 concepts asked for, 1 of 1 left" in str(job.error_message)
+    assert (job.status, job.attempts) == ("failed", 1)
+    assert "2 concepts asked for, 1 of 1 left this month. Ask for fewer" in str(job.error_message)
     assert [(0,)] == await fetch(admin, "SELECT used_quota FROM tenants")
+
+
+async def test_an_order_without_a_trend_to_write_about_fails_once(
+    runtime: Runtime, app: Database, alice: TestTenant
+) -> None:
+    job_id = await order(app, alice, 2)
+
+    await work_off(runtime, alice.id)
+
+    async with app.tenant_session(alice.id) as session:
+        job = await find_job(session, job_id)
+    assert (job.status, job.attempts) == ("failed", 1)
+    assert "There is no trend to write about. Import some" in str(job.error_message)
 
 
 async def test_too_many_are_refused_before_they_wait(app: Database, alice: TestTenant) -> None:

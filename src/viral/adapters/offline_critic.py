@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Literal
 
 from viral.errors import BadInput
 from viral.features.reflexion.critic import Critique, Hypothesis
+from viral.features.scoring.labels import points
 from viral.learner.predicates import format_predicate, parse_predicate
 from viral.learner.titles import WORD
+from viral.schema.vocabulary import PLATFORM_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -102,7 +104,7 @@ def _hypotheses(miss: Miss, pushed: tuple[Reason, ...], size: float) -> tuple[Hy
             found.setdefault(predicate, guess)
     for word, contrast in _standing_out(miss, sign):
         predicate = f"word:{word}"
-        because = f"Videos of this kind with `{word}` missed by {contrast:+.1f} points more."
+        because = f"Videos of this kind with `{word}` missed by {points(contrast)} points more."
         guess = Hypothesis(predicate, sign, _confidence(abs(contrast) / _sd(miss)), because)
         found.setdefault(predicate, guess)
     return tuple(found.values())
@@ -142,7 +144,7 @@ def _standing_out(miss: Miss, sign: int) -> Iterator[tuple[str, float]]:
 def _text(miss: Miss, size: float) -> str:
     title = " ".join(miss.title.split())[:_TITLE_MAX].rstrip()
     forecast = (
-        f"The score for \u201c{title}\u201d on {miss.platform} was predicted at "
+        f"The score for \u201c{title}\u201d on {PLATFORM_NAMES[miss.platform]} was predicted at "
         f"{miss.predicted:.0f}, between {miss.low:.0f} and {miss.high:.0f}."
     )
     outcome = (

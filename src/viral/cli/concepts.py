@@ -73,7 +73,7 @@ def generate(
             )
         )
     if as_json:
-        from viral.features.generations.history import concept_document
+        from viral.features.generations.exports import concept_document
 
         print_json([concept_document(concept) for concept in concepts])
         return
@@ -108,7 +108,7 @@ def list_(
         )
     )
     if as_json:
-        from viral.features.generations.history import concept_document
+        from viral.features.generations.exports import concept_document
 
         print_json([concept_document(concept) for concept in found])
     elif found:
@@ -201,16 +201,14 @@ async def _export(
     only_favorites: bool,
     form: Literal["csv", "json"],
 ) -> int:
-    from viral.features.generations.history import all_concepts, as_csv, as_json_lines
+    from viral.features.generations.exports import export_concepts
 
     written = 0
     async with tenant_session(slug) as (_, session):
         wanted = _filter(search, category, only_favorites=only_favorites)
-        async for page in all_concepts(session, wanted):
-            text.write(
-                as_json_lines(page) if form == "json" else as_csv(page, with_header=not written)
-            )
-            written += len(page)
+        async for part, count in export_concepts(session, wanted, form=form):
+            text.write(part)
+            written += count
     return written
 
 

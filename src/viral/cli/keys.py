@@ -377,7 +377,7 @@ async def _rotate() -> tuple[Rotated, str]:
 
 async def _retire(key_id: str) -> bool:
     """Retire a key; False where it is left to a person to take it out."""
-    from viral.database.encryption.keys import KeyFile
+    from viral.database.encryption.keys import KeyFile, retirable
     from viral.database.encryption.rotation import retire
     from viral.postgres.backup.claim import claimed
     from viral.postgres.backup.wal_keys import release_key
@@ -389,10 +389,10 @@ async def _retire(key_id: str) -> bool:
         # A backup under way may be under the key.
         with claimed(settings.home, "viral keys retire"):
             (await backup_catalogue(settings)).refuse_retirement(key_id)
-            if key_id != ring.primary.id:
-                target = backup_target(settings)
-                identity = load_or_create_installation(settings.home).id
-                with progress_bar("Looking at WAL") as advance:
-                    await release_key(target, identity, ring, key_id, advance=advance)
+            retirable(ring, key_id)
+            target = backup_target(settings)
+            installation = load_or_create_installation(settings.home)
+            with progress_bar("Looking at WAL") as advance:
+                await release_key(target, installation, ring, key_id, advance=advance)
             await retire(runtime.app, tenant_ids, keys=ring, key_id=key_id)
         return isinstance(runtime.field_keys, KeyFile)

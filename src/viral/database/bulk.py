@@ -39,11 +39,8 @@ def bulk_insert(table: type[Base], names: Sequence[str]) -> Insert:
 
 def as_arrays(rows: Iterable[Sequence[object]], names: Sequence[str]) -> dict[str, list[object]]:
     """Turn rows into the parameters of such a statement."""
-    columns: list[list[object]] = [[] for _ in names]
-    for row in rows:
-        for column_values, value in zip(columns, row, strict=True):
-            column_values.append(value)
-    return {_PREFIX + name: values for name, values in zip(names, columns, strict=True)}
+    columns = list(zip(*rows, strict=True)) or [()] * len(names)
+    return {_PREFIX + name: list(each) for name, each in zip(names, columns, strict=True)}
 
 
 def _core(table: type[Base]) -> Table:

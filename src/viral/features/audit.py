@@ -59,16 +59,17 @@ async def note(
     user_id: UUID | None = None,
     address: str | None = None,
     **details: str | int | None,
-) -> None:
-    """Append an entry; `details` are names and figures, never a secret, never content.
+) -> UUID:
+    """Append an entry and return its id; `details` are names and figures: no secret, no content.
 
     A tenant's session knows its tenant; the system role says whose log it is.
     """
     # A statement, not a row of the session's: that would read back when it was made, and the
     # system role may append but not read.
+    entry_id = uuid7()
     await session.execute(
         insert(AuditEntry).values(
-            id=uuid7(),
+            id=entry_id,
             tenant_id=tenant_of(session) if tenant_id is None else tenant_id,
             user_id=user_id,
             action=action,
@@ -77,6 +78,7 @@ async def note(
             address=address,
         )
     )
+    return entry_id
 
 
 async def list_entries(

@@ -17,6 +17,7 @@ from viral.database.lock_patience import patiently
 from viral.database.owner import owner_connection
 from viral.database.tombstones import (
     Tombstone,
+    drop_tombstone,
     put_tombstone,
     read_tombstones,
     renew_tombstone,
@@ -50,6 +51,7 @@ _SETTINGS = (
 # Whoever writes rows of the tenant holds a lock on its row until they commit: this waits for them.
 _HOLD = text("SELECT true FROM public.tenants WHERE id = :id FOR UPDATE")
 _THERE = text("SELECT id FROM public.tenants WHERE id = ANY(:ids)")
+_ENTRY = text("SELECT true FROM public.audit_log WHERE id = :id")
 # People who were let in by this tenant alone; ended memberships count, as the other tenant's audit
 # log names them.
 _ITS_PEOPLE = """
@@ -160,6 +162,10 @@ async def apply_tombstones(migrator: ServerUrl, home: Path) -> list[UUID]:
     for tombstone in tombstones:
         rows: dict[str, int] = {}
         if tombstone.tenant_id in there:
+            if await _was_restored(migrator, tombstone):
+                # Killed between its commit and the removal of its tombstone.
+                drop_tombstone(home, tombstone)
+                continue
             expect = partial(_expect_erased, home, tombstone)
             with suppress(_LivesAgain):
                 rows = await _destroy(migrator, tombstone.tenant_id, before_commit=expect)
@@ -186,6 +192,21 @@ async def _those_there(migrator: ServerUrl, ids: Sequence[UUID]) -> set[UUID]:
             await connection.exec_driver_sql(f"SET LOCAL ROLE {AUTH}")
             await connection.exec_driver_sql("SET LOCAL row_security = on")
             return set(await connection.scalars(_THERE, {"ids": list(ids)}))
+
+
+async def _was_restored(migrator: ServerUrl, tombstone: Tombstone) -> bool:
+    """Say whether a restore of the tenant's export committed; a backup of before knows no such."""
+    if tombstone.restored_by is None:
+        return False
+    with connecting(migrator):
+        async with owner_connection(migrator) as connection, connection.begin():
+            await connection.exec_driver_sql("SET LOCAL lock_timeout = '30s'")
+            await connection.exec_driver_sql("SET LOCAL row_security = on")
+            # The log is shown to its tenant alone: it is locked until this transaction ends.
+            await connection.exec_driver_sql("ALTER TABLE audit_log NO FORCE ROW LEVEL SECURITY")
+            found = await connection.scalar(_ENTRY, {"id": tombstone.restored_by})
+            await connection.exec_driver_sql("ALTER TABLE audit_log FORCE ROW LEVEL SECURITY")
+            return bool(found)
 
 
 async def _destroy(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 
-from viral.learner.families import GLOBAL, EffectKey, Family
+from viral.learner.families import GLOBAL, EffectKey
 
 START_SCORE = 50.0  # the middle of the scale, before anything is known
 
@@ -26,12 +27,6 @@ class Effect:
     former: float | None = None
     is_override: bool = False
 
-    def variance_on(self, day: int, family: Family) -> float:
-        """Let the variance grow by the random walk since the effect was last touched."""
-        days = day - self.day
-        grown = self.variance + family.drift_variance * days if days > 0 else self.variance
-        return min(family.prior_variance, grown)
-
 
 def start_of(key: EffectKey) -> float:
     """Give the points of an effect that nothing is known of."""
@@ -43,4 +38,4 @@ class Touched:
     """Keys of the rows that changed, so that only these are written back."""
 
     shared: set[EffectKey] = field(default_factory=set)
-    tenants: set[tuple[str, EffectKey]] = field(default_factory=set)
+    tenants: defaultdict[str, set[EffectKey]] = field(default_factory=lambda: defaultdict(set))

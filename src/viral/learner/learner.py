@@ -6,24 +6,25 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import TYPE_CHECKING
 
-from viral.learner.effects import Effect, Touched, start_of
-from viral.learner.families import (
-    FAMILIES,
-    GLOBAL,
-    NEWCOMER,
-    NOISE,
-    TENANT,
-    TRUST,
-    WIDTH,
-    WORD_FAMILIES,
-    EffectKey,
-)
+from viral.learner.design import Design, Indicator, design_of
+from viral.learner.effects import Effect, Touched
+from viral.learner.families import GLOBAL, NEWCOMER, NOISE, TENANT, TRUST, WIDTH, EffectKey
 from viral.learner.interval import FIRST_WIDTH, Z_80, next_width
 from viral.learner.newcomer import age_votes, cast_vote, first_row, newcomer_level, withdraw_vote
 from viral.learner.noise import learn_noise, noise_of, noise_sample
 from viral.learner.picking import Part
 from viral.learner.scale import squeezed, squeezed_interval, stretched
-from viral.learner.terms import Means, Term, View, Views, means_of, served_of, sums, trust_for
+from viral.learner.terms import (
+    FULL_TRUST,
+    Means,
+    Term,
+    View,
+    Views,
+    means_of,
+    served_of,
+    share_of,
+    sums,
+)
 from viral.learner.trust import learn_trust, trust_of
 from viral.learner.video import effect_keys
 from viral.learner.voice import cap_among, credit, repeated
@@ -38,6 +39,7 @@ Contribution = tuple[str, str, float]
 # A residual beyond 1.5 standard deviations counts as 1.5: one freak outcome moves nothing far, and
 # a mean that listens to few of them is nearer to the median, which has the least absolute error.
 LARGEST_SURPRISE = 1.5
+NOTHING = (0.0, 0.0, 0.0)
 # A shared word is used once it is no single tenant's word: it could betray whose.
 MIN_WORD_TENANTS = 5
 
@@ -113,9 +115,9 @@ class Learner:
 
     def predict(self, video: Video, day: int, *, view: View = "live") -> Prediction:
         """Predict without changing anything; `day` is the ordinal of the UTC day."""
-        terms = self._terms(video, day)
+        terms = self._terms(self._design(video), video.tenant, day)
         mean, variance = sums(terms, view)
-        shares = ((term.key, term.share(view)) for term in terms)
+        shares = ((term[0], share_of(term, view)) for term in terms)
         contributions = tuple((*key, points) for key, points in shares if points)
         sd = sqrt(variance + noise_of(self.tenants.get(video.tenant), noise_of(self.shared)))
         low, high = self._span(mean, sd)
@@ -124,14 +126,16 @@ class Learner:
     def parts(self, video: Video, day: int, *, view: View = "live") -> tuple[Part, ...]:
         """Give every effect of a prediction with its doubt, for picking among candidates."""
         return tuple(
-            Part(term.key, term.share(view), term.variance) for term in self._terms(video, day)
+            Part(term[0], share_of(term, view), term[4])
+            for term in self._terms(self._design(video), video.tenant, day)
         )
 
     def update(
         self, video: Video, outcome: float, day: int, *, served: tuple[float, float] | None = None
     ) -> Update:
         """Learn from one outcome, once; `served` is the interval that was shown for it."""
-        terms = self._terms(video, day)
+        design = self._design(video)
+        terms = self._terms(design, video.tenant, day)
         means, explained = means_of(terms)
         sd = sqrt(explained + noise_of(self.tenants.get(video.tenant), noise_of(self.shared)))
         low, high = served or self._span(means.live, sd)
@@ -144,41 +148,49 @@ class Learner:
         self._learn_effects(terms, video.tenant, _Surprise(residual, total, weight), day)
         learn_noise(self.shared, own, noise_sample(residual, explained=explained, total=total), day)
         self._learn_width(day, is_miss=is_miss)
-        self.touched.shared |= {NOISE, WIDTH, NEWCOMER}
-        self.touched.tenants.add((video.tenant, NOISE))
+        self._touch(design, video.tenant)
         return Update(residual, total, is_miss, means, sd)
 
     def clear_touched(self) -> None:
         """Forget which rows changed, after they were written."""
         self.touched = Touched()
 
-    def _terms(self, video: Video, day: int) -> list[Term]:
-        own = self.tenants.get(video.tenant, {})
-        trust = trust_of(self.shared)
-        terms = []
-        for key in self._keys(video):
-            family = FAMILIES[key[0]]
-            row = ("word", self._word_key(key[1])) if key[0] == "word" else key
-            effect = (self.shared if family.is_shared else own).get(row)
-            shown, (live, published, former) = self._known(key, effect)
-            if family.is_shared and (override := own.get(row)) and override.is_override:
-                published, former = served_of(override)
-            variance = effect.variance_on(day, family) if effect else family.prior_variance
-            points = (live, published, former)
-            terms.append(Term(shown, row, family, effect, points, variance, trust_for(key, trust)))
+    def _design(self, video: Video) -> Design:
+        return design_of(video, self._word_key, self._keys)
+
+    def _terms(self, design: Design, tenant: str, day: int) -> list[Term]:
+        own = self.tenants.get(tenant, {})
+        trust, fewest = trust_of(self.shared), self._min_word_tenants
+        terms: list[Term] = []
+        for indicator in design.indicators:
+            family = indicator.family
+            effect = (self.shared if indicator.counter else own).get(indicator.row)
+            key, points, variance = indicator.key, NOTHING, family.prior_variance
+            if effect is None:
+                key, points = self._unknown(indicator)
+            else:
+                former = effect.former
+                published = effect.published
+                points = effect.mean, published, published if former is None else former
+                if indicator.is_word and indicator.counter and effect.tenants < fewest:
+                    points = NOTHING
+                # By the random walk since the effect was last touched.
+                variance = effect.variance
+                if (days := day - effect.day) > 0:
+                    grown = variance + family.drift_variance * days
+                    variance = min(family.prior_variance, grown)
+            if indicator.counter and (override := own.get(indicator.row)) and override.is_override:
+                points = points[0], *served_of(override)
+            counts = trust if indicator.is_word else FULL_TRUST
+            terms.append((key, indicator, effect, points, variance, counts))
         return terms
 
-    def _known(self, key: EffectKey, effect: Effect | None) -> tuple[EffectKey, Views]:
-        """Give what is known of an effect; an unknown tenant starts at the newcomers' level."""
-        if effect is not None:
-            if key[0] == "word" and effect.tenants < self._min_word_tenants:
-                return key, (0.0, 0.0, 0.0)
-            return key, (effect.mean, *served_of(effect))
-        if key == TENANT and NEWCOMER in self.shared:
+    def _unknown(self, indicator: Indicator) -> tuple[EffectKey, Views]:
+        """Give the start of an effect; an unknown tenant starts at the newcomers' level."""
+        if indicator.key == TENANT and NEWCOMER in self.shared:
             level = self.shared[NEWCOMER]
             return NEWCOMER, (newcomer_level(level), *served_of(level))
-        start = start_of(key)
-        return key, (start, start, start)
+        return indicator.key, (indicator.start, indicator.start, indicator.start)
 
     def _learn_effects(self, terms: list[Term], tenant: str, surprise: _Surprise, day: int) -> None:
         """Move all effects at once, and with them the tenant's vote on the newcomers' level."""
@@ -189,20 +201,22 @@ class Learner:
         age_votes(level, day)
         if TENANT in own:
             withdraw_vote(level, own[TENANT])
-        for term in terms:
-            effect = term.effect or self._new_effect(term, tenant, day)
-            gain = term.variance / surprise.variance
-            if term.family.is_shared:
-                earlier = self._count_contribution(term.key, effect, tenant, day)
-                gain *= surprise.weight * repeated(earlier, cap)
-            effect.mean += gain * surprise.points
-            effect.variance = term.variance * (1 - gain)
+        points, total, weight = surprise.points, surprise.variance, surprise.weight
+        for _, indicator, known, (start, _, _), variance, _ in terms:
+            effect = known or self._new_effect(
+                indicator, tenant, Effect(start, variance, 0, day, indicator.start)
+            )
+            gain = variance / total
+            if counter := indicator.counter:
+                earlier = self._count_contribution(
+                    counter, effect, own, day, is_word=indicator.is_word
+                )
+                gain *= weight * repeated(earlier, cap)
+            effect.mean += gain * points
+            effect.variance = variance * (1 - gain)
             effect.n += 1
-            effect.day = max(effect.day, day)
-            if term.family.is_shared:
-                self.touched.shared.add(term.row)
-            else:
-                self.touched.tenants.add((tenant, term.row))
+            if effect.day != day:
+                effect.day = max(effect.day, day)
         cast_vote(level, own[TENANT])
 
     def _learn_trust(
@@ -215,9 +229,9 @@ class Learner:
     ) -> None:
         """Learn how much words count, if any had something to say."""
         words = 0.0
-        for term in terms:
-            if term.key[0] in WORD_FAMILIES:
-                words += term.points[0]
+        for _, indicator, _, (believed, _, _), _, _ in terms:
+            if indicator.is_word:
+                words += believed
         if words:
             earlier = own[GLOBAL].n if GLOBAL in own else 0
             share = surprise.points / surprise.variance
@@ -225,34 +239,38 @@ class Learner:
             learn_trust(self.shared, day, points=words, share=share * weight)
             self.touched.shared.add(TRUST)
 
-    def _new_effect(self, term: Term, tenant: str, day: int) -> Effect:
+    def _new_effect(self, indicator: Indicator, tenant: str, effect: Effect) -> Effect:
         """Store an effect at its start; a tenant's stays published as its first prediction was."""
-        published = start_of(term.row)
-        if term.row == TENANT:
-            published = self.shared[NEWCOMER].published
-        effect = Effect(term.points[0], term.variance, 0, day, published)
-        rows = self.shared if term.family.is_shared else self.tenants[tenant]
-        rows[term.row] = effect
+        if indicator.row == TENANT:
+            effect.published = self.shared[NEWCOMER].published
+        rows = self.shared if indicator.counter else self.tenants[tenant]
+        rows[indicator.row] = effect
         return effect
 
-    def _count_contribution(self, key: EffectKey, effect: Effect, tenant: str, day: int) -> int:
+    @staticmethod
+    def _count_contribution(
+        row: EffectKey, effect: Effect, own: dict[EffectKey, Effect], day: int, *, is_word: bool
+    ) -> int:
         """Give the tenant's earlier contributions to a shared effect, and count this one."""
-        own = self.tenants[tenant]
-        if key[0] == "word":
+        counter = own.get(row)
+        if is_word:
             # The tenant's own effect of the word follows in the order of keys and counts itself.
-            counter = own.get(("tenant_word", key[1]))
             earlier = counter.n if counter else 0
         else:
-            counter = own.get(key)
             if counter is None:
-                counter = own[key] = Effect(0.0, 0.0, 0, day, 0.0)
+                counter = own[row] = Effect(0.0, 0.0, 0, day, 0.0)
             earlier = counter.n
             counter.n += 1
-            counter.day = max(counter.day, day)
-            self.touched.tenants.add((tenant, key))
+            if counter.day != day:
+                counter.day = max(counter.day, day)
         if earlier == 0:
             effect.tenants += 1
         return earlier
+
+    def _touch(self, design: Design, tenant: str) -> None:
+        """Note which rows an outcome has changed."""
+        self.touched.shared |= design.shared | {NOISE, WIDTH, NEWCOMER}
+        self.touched.tenants[tenant] |= design.own | {NOISE}
 
     def _cap_today(self) -> float:
         if self._cap is not None:

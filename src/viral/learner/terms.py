@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from viral.learner.families import HYPOTHESES, NEWCOMER, WORD_FAMILIES
+from viral.learner.families import NEWCOMER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from viral.learner.design import Indicator
     from viral.learner.effects import Effect
-    from viral.learner.families import EffectKey, Family
+    from viral.learner.families import EffectKey
 
 # What is believed, what is served, and what was served before that.
 View = Literal["live", "published", "former"]
@@ -19,7 +20,7 @@ View = Literal["live", "published", "former"]
 Views = tuple[float, float, float]
 
 FULL_TRUST: Views = (1.0, 1.0, 1.0)
-HYPOTHESIS_FAMILIES = frozenset(HYPOTHESES.values())
+PLACES: dict[View, int] = {"live": 0, "published": 1, "former": 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,39 +38,17 @@ class Means:
     plain: float
 
 
-@dataclass(slots=True)
-class Term:
-    """One summand of a prediction; `row` is the key as stored, `key` as shown.
+# One summand of a prediction: the effect as shown (the level of newcomers where the tenant has none
+# of its own), its indicator, its row if there is one, the points of the row in each view, their
+# variance, and what the points count by. A plain tuple: a batch of results makes a million.
+Term: TypeAlias = "tuple[EffectKey, Indicator, Effect | None, Views, float, Views]"
 
-    `points` are those of the rows, `trust` is what words count by.
-    """
 
-    key: EffectKey
-    row: EffectKey
-    family: Family
-    effect: Effect | None
-    points: Views
-    variance: float
-    trust: Views
-
-    @property
-    def live(self) -> float:
-        return self.points[0] * self.trust[0]
-
-    @property
-    def published(self) -> float:
-        return self.points[1] * self.trust[1]
-
-    def share(self, view: View) -> float:
-        """Give the points that the prediction of a view counts."""
-        if view == "live":
-            return self.live
-        return self.published if view == "published" else self.points[2] * self.trust[2]
-
-    @property
-    def is_everybodys(self) -> bool:
-        # The level of newcomers stands in for a tenant's own effect.
-        return self.family.is_shared or self.key is NEWCOMER
+def share_of(term: Term, view: View) -> float:
+    """Give the points that the prediction of a view counts."""
+    _, _, _, points, _, trust = term
+    place = PLACES[view]
+    return points[place] * trust[place]
 
 
 def served_of(effect: Effect) -> tuple[float, float]:
@@ -78,35 +57,31 @@ def served_of(effect: Effect) -> tuple[float, float]:
     return effect.published, effect.published if former is None else former
 
 
-def trust_for(key: EffectKey, trust: Views) -> Views:
-    """Give what an effect counts by: trust is asked of words alone."""
-    return trust if key[0] in WORD_FAMILIES else FULL_TRUST
-
-
 def sums(terms: Sequence[Term], view: View) -> tuple[float, float]:
     """Add up points and variances; `sum` rounds otherwise from Python 3.12 on, replay may not."""
     points = variance = 0.0
     for term in terms:
-        points += term.share(view)
-        variance += term.variance
+        points += share_of(term, view)
+        variance += term[4]
     return points, variance
 
 
 def means_of(terms: Sequence[Term]) -> tuple[Means, float]:
     """Add up the points of every view, and the variances; hypotheses come last."""
     live = published = shared_former = own_former = plain = variance = 0.0
-    for term in terms:
-        live += term.live
-        published += term.published
-        variance += term.variance
-        _, served, former = term.points
-        if term.is_everybodys:
-            shared_former += former * term.trust[2]
-            own_former += served * term.trust[1]
+    for key, indicator, _, (seen, served, former), doubt, trusts in terms:
+        live_trust, trust, former_trust = trusts
+        live += seen * live_trust
+        published += served * trust
+        variance += doubt
+        # The level of newcomers stands in for a tenant's own effect; the trust in words is
+        # everybody's, whoever's word it is.
+        if indicator.counter or key is NEWCOMER:
+            shared_former += former * former_trust
+            own_former += served * trust
         else:
-            # The trust in words is everybody's, whoever's word it is.
-            shared_former += served * term.trust[2]
-            own_former += former * term.trust[1]
-        if term.key[0] not in HYPOTHESIS_FAMILIES:
+            shared_former += served * former_trust
+            own_former += former * trust
+        if not indicator.is_hypothesis:
             plain = live
     return Means(live, published, shared_former, own_former, plain), variance

@@ -27,11 +27,11 @@ def title_keys(title: str) -> Iterator[EffectKey]:
     """Name the effects of a title's form: counts for all, and how this tenant builds titles."""
     if not title:
         return
-    letters = [letter for letter in title if letter.isalpha()]
-    capitals = sum(letter.isupper() for letter in letters) / max(len(letters), 1)
-    yield "title_digits", str(min(sum(each.isdigit() for each in title), MOST_DIGITS))
+    letters = "".join(filter(str.isalpha, title))
+    capitals = sum(map(str.isupper, letters)) / max(len(letters), 1)
+    yield "title_digits", str(min(sum(map(str.isdigit, title)), MOST_DIGITS))
     yield "title_capitals", str(int(capitals * CAPITAL_STEPS))
-    yield "title_emoji", str(min(sum(each > FIRST_PICTURE for each in title), MOST_EMOJI))
+    yield "title_emoji", str(min(sum(map(FIRST_PICTURE.__lt__, title)), MOST_EMOJI))
     yield "tenant_title_marks", "".join(mark for mark in MARKS if mark in title)
     # A series repeats its first or its last word; its numbers are all one.
     words = ["#" if word.isdigit() else word for word in title_words(title)]

@@ -249,9 +249,17 @@ class Pooler:
             ) from error
 
     async def release(self) -> None:
-        """Let all go on who are held, also by a command that was killed."""
+        """Let all go on who are held, also by a command that was killed.
+
+        A pooler that refuses is started anew: its clients connect again, which beats waiting.
+        """
         if found := await self._find():
-            await self._let_all_go_on(*found)
+            try:
+                await self._let_all_go_on(*found)
+            except ServerError:
+                port = _kept_port(found[0]) or self._port
+                await self.stop()
+                await Pooler(self._server, port=port, size=self._size).start()
 
     async def _find(self) -> tuple[_Files, Account] | None:
         """Find the files and the account of the pooler, if one runs."""

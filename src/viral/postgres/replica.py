@@ -22,6 +22,8 @@ from viral.database.driver import driver_connection
 from viral.database.secrets import sync_folder, write_private
 from viral.errors import ServerError
 from viral.postgres.account import run_program, server_account
+from viral.postgres.backup.physical import ROLE as BACKUP_ROLE
+from viral.postgres.backup.physical import beside_branches
 from viral.postgres.binaries import find_binaries, reachable_binaries
 from viral.postgres.data_folder import explained
 from viral.postgres.installation import (
@@ -190,10 +192,12 @@ async def _make(
             await _drop_slot(connection)
         await connection.execute("SELECT pg_create_physical_replication_slot($1, true)", SLOT)
     try:
-        copying = asyncio.create_task(_copy(primary, unfinished, port=port, account=account))
-        while not (await asyncio.wait({copying}, timeout=PROGRESS_S))[0]:
-            advance("Copying", await asyncio.to_thread(_size_of, unfinished), int(total))
-        await copying
+        # As a backup does: a copy of a copy that is being made would not be whole.
+        async with beside_branches(primary.socket_url(BACKUP_ROLE)):
+            copying = asyncio.create_task(_copy(primary, unfinished, port=port, account=account))
+            while not (await asyncio.wait({copying}, timeout=PROGRESS_S))[0]:
+                advance("Copying", await asyncio.to_thread(_size_of, unfinished), int(total))
+            await copying
         _furnish(unfinished, account)
     except BaseException:
         # Otherwise the primary would keep its log for a replica that does not come.

@@ -30,6 +30,7 @@ from viral.schema.base import (
 from viral.schema.security import (
     APP,
     AUTH,
+    BY_FUNCTIONS,
     READONLY,
     SYSTEM,
     Grant,
@@ -212,6 +213,17 @@ class Concept(Identified, TenantOwned, Created, Base):
         UniqueConstraint("tenant_id", "source_platform", "source_id"),
         Index(None, "tenant_id", "generation_id"),
         Index(None, "tenant_id", "created_at"),
+        Index(
+            "ix_concepts_words",
+            text(
+                "viral.words_of(tenant_id, title || ' ' || hook || ' ' || caption, script,"
+                " ARRAY[category, CASE WHEN is_favorite THEN 'favorite' END])"
+            ),
+            postgresql_using="gin",
+            postgresql_with={"fastupdate": "off"},
+            postgresql_where=text("origin = 'generated'"),
+            info=BY_FUNCTIONS,
+        ),
         CheckConstraint(
             "(origin = 'generated' AND generation_id IS NOT NULL AND source_id IS NULL)"
             " OR (origin = 'imported' AND generation_id IS NULL AND source_id IS NOT NULL"
@@ -328,8 +340,10 @@ class Prediction(Identified, TenantOwned, Created, Base):
         CheckConstraint(PLATFORM, name="platform"),
         CheckConstraint("0 <= low AND low <= score AND score <= high AND high <= 100", name="band"),
         tenant_only(),
+        functions_too(),
         system_too("SELECT"),
         Grant(APP, "SELECT", "INSERT"),
         Grant(READONLY, "SELECT"),
+        Grant(AUTH, "SELECT", columns=("tenant_id", "concept_id", "platform")),
         Grant(SYSTEM, "SELECT"),
     )

@@ -19,7 +19,16 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from viral.schema.base import Base, Created, Identified, TenantOwned
 from viral.schema.content import PLATFORM
-from viral.schema.security import APP, READONLY, SYSTEM, Grant, system_too, tenant_only
+from viral.schema.security import (
+    APP,
+    AUTH,
+    READONLY,
+    SYSTEM,
+    Grant,
+    functions_too,
+    system_too,
+    tenant_only,
+)
 
 # Percent; what a platform does not tell counts as none.
 ENGAGEMENT_RATE = (
@@ -115,11 +124,13 @@ class PerformanceFeedback(Identified, TenantOwned, Created, Base):
         ),
         CheckConstraint("data_source IN ('manual', 'scraped', 'api', 'file')", name="data_source"),
         tenant_only(),
+        functions_too(),
         system_too("SELECT"),
         system_too("UPDATE"),
         Grant(APP, "SELECT", "INSERT", "DELETE"),
         Grant(APP, "UPDATE", columns=("judged_at",)),
         Grant(READONLY, "SELECT"),
+        Grant(AUTH, "SELECT", columns=("tenant_id", "concept_id")),
         Grant(SYSTEM, "SELECT"),
         Grant(
             SYSTEM,

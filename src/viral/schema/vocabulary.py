@@ -14,6 +14,7 @@ Role = Literal["ADMIN", "MEMBER"]
 Tier = Literal["FREE", "STARTER", "PRO", "AGENCY"]
 # What an API key may: look, change, and what takes an admin.
 Scope = Literal["read", "write", "admin"]
+JobStatus = Literal["pending", "blocked", "running", "completed", "failed", "canceled"]
 
 PLATFORM_NAMES: dict[str, str] = {
     "tiktok": "TikTok",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from typing import Final
 
 from litestar import MediaType, Response, get, post
 from litestar.params import FromQuery, URLEncodedBody
@@ -106,3 +107,6 @@ def _page(
     page = Page(now=runtime.clock(), csrf_token=csrf_token({"request": request}))
     html = render("invitation.html", page=page, invitation=shown)
     return Response(html, media_type=MediaType.HTML, status_code=status)
+
+
+ROUTES: Final = (show_invitation, accept_invitation)

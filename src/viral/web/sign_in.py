@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from litestar import MediaType, Response, get, post
 from litestar.params import FromQuery, URLEncodedBody
 from litestar.response import Redirect
@@ -166,3 +168,6 @@ def _set_session(request: WebRequest, response: Redirect, token: str, *, max_age
         httponly=True,
         samesite="lax",
     )
+
+
+ROUTES: Final = (show_sign_in, sign_in, sign_in_with_password, sign_out, sign_out_everywhere)

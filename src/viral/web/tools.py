@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from inspect import cleandoc
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -26,10 +26,12 @@ from viral.features.users.sessions import Identity
 from viral.schema.vocabulary import Scope
 from viral.web.api.examples import PARAMETERS
 from viral.web.door import request_id
+from viral.web.idempotency import HEADER, LONGEST_KEY
 from viral.web.recognition import scope_needed, vouch
 from viral.web.requests import WebRequest
 
 Schema: TypeAlias = dict[str, object]
+Method: TypeAlias = Literal["GET", "POST", "PUT"]
 
 # The operations that a run of the loop needs. What only operators may is not among them.
 OFFERED = (
@@ -39,20 +41,34 @@ OFFERED = (
     "list_concepts",
     "get_concept",
     "explain_concept",
+    "add_variants",
+    "select_variant",
     "add_results",
+    "list_results",
     "start_reflexion",
     "get_reflexion",
     "get_report",
+    "list_critiques",
     "list_insights",
     "list_adjustments",
     "undo_adjustment",
     "list_jobs",
     "get_job",
 )
+# An argument that becomes the header, so that a call may be repeated (web/idempotency.py).
+KEY = "idempotency_key"
+_KEY_SCHEMA: Schema = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": LONGEST_KEY,
+    "description": "A random text of your own, such as a UUID. Called again with the same one and"
+    " the same arguments within a day, the tool answers as it did, and does nothing twice.",
+}
 # A body that is a list has no names of its own.
 ITEMS = "items"
 # Who asked, and from where. No cookie, no condition, no length goes along.
 _PASSED_ON = frozenset({b"authorization", b"host", b"user-agent", b"x-forwarded-for"})
+_METHODS: tuple[Method, ...] = get_args(Method)
 _PLACE = re.compile(r"\{(\w+):uuid\}")
 
 
@@ -62,7 +78,7 @@ class Tool:
 
     name: str
     description: str
-    method: Literal["GET", "POST"]
+    method: Method
     path: str
     in_query: frozenset[str]
     schema: Schema
@@ -118,7 +134,7 @@ async def ask(
     rest = {
         name: value
         for name, value in arguments.items()
-        if name not in tool.in_query and name not in tool.in_path
+        if name not in tool.in_query and name not in tool.in_path and name != KEY
     }
     path = _PLACE.sub(lambda place: _id_of(place[1], arguments), tool.path)
     headers = [each for each in request.scope["headers"] if each[0] in _PASSED_ON]
@@ -128,7 +144,7 @@ async def ask(
         "path": path,
         "raw_path": path.encode(),
         "query_string": urlencode(query).encode(),
-        "headers": [*headers, (b"content-type", b"application/json")],
+        "headers": [*headers, (b"content-type", b"application/json"), *_key_in(arguments)],
         "state": vouch(identity, request_id(request.scope)),
     }
     answer = _Answer()
@@ -161,11 +177,13 @@ def _tool(name: str, path: str, handler: HTTPRouteHandler) -> Tool:
         properties.update(form.get("properties", {}))
         required.extend(form.get("required", []))
     schema: Schema = {"type": "object", "properties": properties, "required": required}
+    method: Method = next(each for each in _METHODS if each in handler.http_methods)
+    if method == "POST":
+        properties[KEY] = _KEY_SCHEMA
     if parts:
         schema["$defs"] = parts
     schema["additionalProperties"] = False
     description = cleandoc(handler.fn.__doc__ or "")
-    method: Literal["GET", "POST"] = "GET" if "GET" in handler.http_methods else "POST"
     return Tool(name, description, method, path, frozenset(in_query), schema)
 
 
@@ -201,6 +219,16 @@ def _id_of(name: str, arguments: Mapping[str, object]) -> str:
         return str(UUID(str(arguments.get(name))))
     except ValueError as error:
         raise BadInput(f"{name} is no id.", hint="Take it from a list of this server.") from error
+
+
+def _key_in(arguments: Mapping[str, object]) -> Iterator[tuple[bytes, bytes]]:
+    """Make the header of a key; its characters are judged where it is used."""
+    key = arguments.get(KEY)
+    if key is None:
+        return
+    if not isinstance(key, str):
+        raise BadInput(f"{KEY} is no text.", hint="Take a random one, such as a UUID.")
+    yield HEADER.lower().encode(), key.encode("utf-8", "surrogatepass")
 
 
 def _word(value: object) -> str:

@@ -24,10 +24,11 @@ MOST_WAITING = 60
 
 
 class Traffic:
-    """The requests of this process; a minute is written once it is over."""
+    """The requests of this process since `started_at`; a minute is written once it is over."""
 
     def __init__(self, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._clock = clock
+        self.started_at = clock()
         self._minutes: deque[Minute] = deque(maxlen=MOST_WAITING)
 
     def add(self, *, status: int, took_ms: int) -> None:

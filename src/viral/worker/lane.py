@@ -15,7 +15,14 @@ import structlog
 
 from viral.database.faults import DRIVER_ERRORS, sqlstate_of
 from viral.database.tenancy import set_tenant_context
-from viral.errors import BadInput, NotFound, ServerError, ViralError
+from viral.errors import (
+    BadInput,
+    NotFound,
+    NothingToWriteAbout,
+    QuotaExceeded,
+    ServerError,
+    ViralError,
+)
 from viral.features.audit import note
 from viral.worker.attempts import Answer, Claim, Ending, encoded, retry_delay_s
 from viral.worker.handling import HANDLERS, AtWork, Handled, JobLost
@@ -47,6 +54,8 @@ PAGE_S = 0.05
 ANSWER_S = 35.0
 # The statement that was refused held a value that cannot be stored (PostgreSQL manual, appendix A).
 _BAD_VALUES = ("22", "54")
+# The same question gets the same answer: there is nothing to be tried again.
+_ANSWERS = (BadInput, NotFound, NothingToWriteAbout, QuotaExceeded)
 LONGEST_FAILURE = 2000
 _PAYLOADS = "SELECT id, payload FROM viral.payloads_of($1, $2)"
 _STRAYS = "SELECT id, attempt FROM viral.stray_jobs($1, $2, $3)"
@@ -363,10 +372,9 @@ class Lane:
             # Without a reason it is the handler's own, which must not leave the job at work.
             return _failed(claim, running.reason or "CancelledError")
         except ViralError as error:
-            is_refused = isinstance(error, BadInput | NotFound)
-            if is_refused:
+            if isinstance(error, BadInput | NotFound):
                 await self._note_refusal(claim)
-            return _failed(claim, _words(error), may_retry=not is_refused)
+            return _failed(claim, _words(error), may_retry=not isinstance(error, _ANSWERS))
         except Exception as error:
             log.exception("job.crashed", job_id=str(claim.id), job_type=claim.job_type)
             return _failed(claim, _words(error))
@@ -439,9 +447,11 @@ def _words(error: BaseException) -> str:
     if isinstance(error, ServerError):
         # Where the server is, is not a tenant's to read.
         return error.code
-    words = (
-        f"{error.code}: {error.message}" if isinstance(error, ViralError) else type(error).__name__
-    )
+    words = type(error).__name__
+    if isinstance(error, ViralError):
+        words = f"{error.code}: {error.message}"
+        # It stands where it is read by whoever asked.
+        words += f" {error.hint}" if isinstance(error, _ANSWERS) and error.hint else ""
     return words[:LONGEST_FAILURE].replace("\0", "?").encode(errors="replace").decode()
 
 

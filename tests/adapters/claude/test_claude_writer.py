@@ -193,16 +193,16 @@ async def test_without_trends_nothing_is_asked(
     assert ((), []) == (written.drafts, account.requests)
 
 
-async def test_insights_and_voice_are_told_and_the_trends_of_the_category(
+async def test_insights_are_told_and_the_trends_of_the_category(
     account: FakeAnthropic, writer: ClaudeWriter
 ) -> None:
     account.gives(drafts(draft(1)))
-    asked = brief("soup", "rice", count=1, insights=("Questions do worse.",), voice="Dry, short.")
+    asked = brief("soup", "rice", count=1, insights=("Questions do worse.",))
 
     await write(writer, asked)
 
     data = account.requests[0].data
-    assert (["Questions do worse."], "Dry, short.") == (data["insights"], data["voice"])
+    assert ["Questions do worse."] == data["insights"]
     assert [(0, "soup"), (1, "rice")] == [(t["trend"], t["topic"]) for t in data["trends"]]
 
 
@@ -214,7 +214,6 @@ async def test_b23_prompts_of_one_tenant_hold_nothing_of_another(
         told = brief(
             count=1,
             insights=(f"{tenant} insight",),
-            voice=f"{tenant} voice",
             taken_titles=frozenset({f"{tenant} title"}),
             taken_hooks=frozenset({f"{tenant} hook"}),
         )

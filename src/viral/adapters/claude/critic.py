@@ -14,7 +14,7 @@ from viral.errors import BadInput
 from viral.features.reflexion.critic import Critique, Hypothesis
 from viral.features.usage import Usage
 from viral.learner.predicates import GRAMMAR, format_predicate, parse_predicate
-from viral.schema.vocabulary import Confidence  # noqa: TC001 - msgspec reads it at run time
+from viral.schema.vocabulary import PLATFORM_NAMES, Confidence
 
 if TYPE_CHECKING:
     from viral.adapters.claude.client import Claude
@@ -137,7 +137,7 @@ def _document(miss: Miss) -> dict[str, object]:
         "sound": _given(miss.sound or "") or None,
         "duration_s": miss.duration_s,
         "published_at": None if published_at is None else published_at.isoformat(),
-        "platform": miss.platform,
+        "platform": PLATFORM_NAMES[miss.platform],
         "predicted": miss.predicted,
         "low": miss.low,
         "high": miss.high,

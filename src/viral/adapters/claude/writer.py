@@ -29,7 +29,6 @@ _KEYWORDS = 10
 _INSIGHTS = 20
 _TAKEN = 100
 _LINE_MAX = 300
-_VOICE_MAX = 1000
 
 _SYSTEM = f"""\
 You write concepts for short vertical videos: each with a title, a hook for its first two seconds, a
@@ -39,12 +38,12 @@ script in scenes, a caption, hashtags and a moment to post it.
 
 The data: `trends` to write about, each with its number; `count`, how many concepts to write;
 `category`, if there is to be only one; `insights`, what this studio's own results have confirmed,
-to be made use of; `voice`, how the studio speaks; `taken`, titles and hooks not to be written
-again, nor in other words; `now`, in UTC.
+to be made use of; `taken`, titles and hooks not to be written again, nor in other words; `now`, in
+UTC.
 
 Rules:
-- Write in the language of the voice, else in English. Spread the concepts over the trends and over
-  the hook types, and let no two open alike.
+- Write in English. Spread the concepts over the trends and over the hook types, and let no two open
+  alike.
 - `trend` is the number of the trend. `hook_type` is one of: {", ".join(HOOK_TYPES)}.
 - Title up to 90 characters, hook up to 120, caption up to 300, without hashtags in them. Three to
   eight hashtags of letters and digits, without #.
@@ -162,7 +161,6 @@ def _document(brief: Brief) -> dict[str, object]:
         "now": brief.asked_at.astimezone(UTC).isoformat(timespec="minutes"),
         "count": brief.count,
         "category": cleaned(brief.category, _LINE_MAX) if brief.category else None,
-        "voice": cleaned(brief.voice, _VOICE_MAX),
         "insights": [cleaned(each, _LINE_MAX) for each in brief.insights[:_INSIGHTS]],
         "trends": [
             {

@@ -22,6 +22,8 @@ FIRST_VARIANCE = 225.0
 FIRST_WEIGHT = 10
 # Of each arm, before anything is decided: below, means are not nearly normal.
 FEWEST_POSTS = 8
+# With a post, before there is something to compare.
+FEWEST_ARMS_MET = 2
 
 
 @dataclass(slots=True)
@@ -77,6 +79,25 @@ class ArmState:
 
 
 @dataclass(frozen=True, slots=True)
+class Look:
+    """What was known of the leader's lead over its closest rival after so many posts, in points."""
+
+    posts: int
+    difference: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """How the comparison that decides went: the arm that leads at the end, and its rival."""
+
+    leader: str
+    rival: str
+    looks: tuple[Look, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """What the posts say, up to the one that decided or the last that may."""
 
@@ -101,6 +122,33 @@ def judge(
         if winner is not None or count >= most_posts:
             return Verdict(winner, count, arms)
     return Verdict(None, count, arms)
+
+
+def course_of(
+    posts: Sequence[tuple[str, float]], labels: Sequence[str], *, alpha: float
+) -> Course | None:
+    """Look after each post at the comparison that decides; None while there is none to be made.
+
+    It is that of the best arm with the one that is least surely beaten by it.
+    """
+    arms = {label: Tally() for label in labels}
+    for label, value in posts:
+        arms[label].add(value)
+    met = [label for label in labels if arms[label].count]
+    if len(met) < FEWEST_ARMS_MET:
+        return None
+    leader = max(met, key=lambda label: arms[label].mean)
+    beaten = [each for each in compare(arms, alpha=alpha) if each.better == leader]
+    rival = min(beaten, key=lambda each: each.low).worse
+    arms, looks = {label: Tally() for label in labels}, []
+    for count, (label, value) in enumerate(posts, start=1):
+        arms[label].add(value)
+        for each in compare(arms, alpha=alpha):
+            if (each.better, each.worse) == (leader, rival):
+                looks.append(Look(count, each.difference, each.low, each.high))
+            elif (each.better, each.worse) == (rival, leader):
+                looks.append(Look(count, -each.difference, -each.high, -each.low))
+    return Course(leader, rival, tuple(looks))
 
 
 def states_of(arms: Mapping[str, Tally], *, alpha: float) -> list[ArmState]:

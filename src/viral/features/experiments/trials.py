@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
-from sqlalchemy import select
+from sqlalchemy import select, tuple_
 
 from viral.errors import AlreadyExists, BadInput, NotFound
 from viral.features.experiments.sequential import FEWEST_POSTS
@@ -81,10 +81,20 @@ async def running_experiment(session: AsyncSession) -> Experiment | None:
     return await session.scalar(running.limit(1))
 
 
-async def list_experiments(session: AsyncSession) -> list[Experiment]:
-    """List the tenant's experiments, the newest first."""
+async def list_experiments(
+    session: AsyncSession,
+    *,
+    limit: int = MOST_LISTED,
+    status: str | None = None,
+    before: tuple[datetime, UUID] | None = None,
+) -> list[Experiment]:
+    """List a page of the tenant's experiments, the newest first."""
     newest = select(Experiment).order_by(Experiment.created_at.desc(), Experiment.id.desc())
-    return list(await session.scalars(newest.limit(MOST_LISTED)))
+    if status is not None:
+        newest = newest.where(Experiment.status == status)
+    if before is not None:
+        newest = newest.where(tuple_(Experiment.created_at, Experiment.id) < before)
+    return list(await session.scalars(newest.limit(limit)))
 
 
 async def find_experiment(session: AsyncSession, name: str) -> Experiment:

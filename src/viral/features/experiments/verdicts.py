@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import msgspec
-from sqlalchemy import and_, func, select
+from sqlalchemy import func, select
 
 from viral.errors import BadInput
 from viral.features.experiments.arms import arms_of
+from viral.features.experiments.posts import values_of_posts
 from viral.features.experiments.sequential import (
     ArmState,
     Comparison,
@@ -17,9 +18,7 @@ from viral.features.experiments.sequential import (
     judge,
     states_of,
 )
-from viral.features.experiments.told import was_told
-from viral.schema.content import FORMER_MODEL, ConceptVariant, Experiment, Prediction
-from viral.schema.results import PerformanceFeedback
+from viral.schema.content import ConceptVariant, Experiment
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -27,12 +26,16 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
 
+LONGEST_REASON = 300
+
+
 @dataclass(frozen=True, slots=True)
 class Outlook:
     """An experiment with its arms and comparisons; all figures are points against the forecast.
 
     `concepts` take part, `posts` of them have a result that was learnt. All intervals hold at
-    every look: those of the arms together, and those of the comparisons together.
+    every look: those of the arms together, and those of the comparisons together. `reason` is that
+    of whoever stopped it.
     """
 
     experiment: Experiment
@@ -40,14 +43,16 @@ class Outlook:
     posts: int
     arms: tuple[ArmState, ...]
     comparisons: tuple[Comparison, ...]
+    reason: str = ""
 
 
 class _Record(msgspec.Struct, frozen=True):
-    """What an experiment's row keeps of its end."""
+    """What an experiment's row keeps of its end; `reason` is that of whoever stopped it."""
 
     posts: int = 0
     arms: tuple[ArmState, ...] = ()
     comparisons: tuple[Comparison, ...] = ()
+    reason: str = ""
 
 
 async def settle_experiment(
@@ -60,10 +65,12 @@ async def settle_experiment(
     concepts = await count_concepts(session, experiment)
     if experiment.status != "running":
         record = msgspec.convert(experiment.document, _Record)
-        return Outlook(experiment, concepts, record.posts, record.arms, record.comparisons)
+        return Outlook(
+            experiment, concepts, record.posts, record.arms, record.comparisons, record.reason
+        )
     labels = [arm.label for arm in arms_of(experiment)]
     verdict = judge(
-        await _posts(session, experiment),
+        await values_of_posts(session, experiment),
         labels,
         alpha=experiment.alpha,
         most_posts=experiment.most_posts,
@@ -83,13 +90,22 @@ async def settle_experiment(
 
 
 async def stop_experiment(
-    session: AsyncSession, experiment: Experiment, *, now: datetime
+    session: AsyncSession, experiment: Experiment, *, now: datetime, reason: str = ""
 ) -> Outlook:
-    """End an experiment by hand, where its posts have not decided it by now."""
+    """End an experiment by hand, where its posts have not decided it by now.
+
+    The reason is kept for whoever wonders later; it is of 300 characters at most.
+    """
     if experiment.status != "running":
         raise BadInput(f"The experiment {experiment.name!r} has ended.", hint="Nothing is to do.")
+    reason = " ".join(reason.split())
+    if len(reason) > LONGEST_REASON or not reason.isprintable():
+        raise BadInput(
+            "The reason cannot be kept.", hint=f"Give up to {LONGEST_REASON} characters."
+        )
     outlook = await settle_experiment(session, experiment, now=now)
     if experiment.status == "running":
+        outlook = replace(outlook, reason=reason)
         await _end(session, outlook, "stopped", winner=None, now=now)
     return outlook
 
@@ -107,39 +123,6 @@ async def _end(
 ) -> None:
     experiment = outlook.experiment
     experiment.status, experiment.winner, experiment.decided_at = status, winner, now
-    record = _Record(outlook.posts, outlook.arms, outlook.comparisons)
+    record = _Record(outlook.posts, outlook.arms, outlook.comparisons, outlook.reason)
     experiment.document = msgspec.to_builtins(record)
     await session.flush()
-
-
-async def _posts(session: AsyncSession, experiment: Experiment) -> list[tuple[str, float]]:
-    """Give arm and value of each post, in the order in which they were learnt.
-
-    The value is the score less what was foretold of the concept before it was given an arm: the
-    forecast cannot know the arm, and takes away what has nothing to do with it.
-    """
-    score = (PerformanceFeedback.engagement_score + PerformanceFeedback.reach_score) / 2
-    query = (
-        select(ConceptVariant.label, score - Prediction.score)
-        .select_from(PerformanceFeedback)
-        .join(ConceptVariant, was_told())
-        .join(
-            Prediction,
-            and_(
-                Prediction.tenant_id == PerformanceFeedback.tenant_id,
-                Prediction.concept_id == PerformanceFeedback.concept_id,
-                Prediction.platform == PerformanceFeedback.platform,
-                Prediction.model_version > FORMER_MODEL,
-            ),
-        )
-        .where(
-            ConceptVariant.experiment_id == experiment.id,
-            ConceptVariant.label.in_([arm.label for arm in arms_of(experiment)]),
-            PerformanceFeedback.platform == experiment.platform,
-            PerformanceFeedback.applied_no.is_not(None),
-        )
-        .order_by(PerformanceFeedback.applied_no)
-        .limit(experiment.most_posts)
-    )
-    rows = await session.execute(query)
-    return [(label, float(value)) for label, value in rows if value is not None]

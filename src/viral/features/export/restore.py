@@ -105,8 +105,8 @@ async def restore_tenant(
                 for contents, part in parts:
                     await restoring.store(contents, part)
                 await restoring.let_in(secrets)
-                await restoring.tell()
-                with tombstone_removed(home, manifest.tenant_id):
+                entry_id = await restoring.tell()
+                with tombstone_removed(home, manifest.tenant_id, entry_id=entry_id):
                     await transaction.commit()
     return Restored(manifest.tenant_id, slug, {each.name: each.rows for each in manifest.tables})
 
@@ -172,11 +172,11 @@ class _Restoring:
             await self._connection.execute(_TOKEN, given)
         await self._connection.execute(text(f"SET LOCAL ROLE {OWNER}"))
 
-    async def tell(self) -> None:
-        """Leave an entry in the tenant's audit log."""
+    async def tell(self) -> UUID:
+        """Leave an entry in the tenant's audit log, and return its id."""
         manifest = self._archive.manifest
         async with AsyncSession(self._connection) as session:
-            await note(
+            return await note(
                 session,
                 "restored tenant",
                 self._slug,

@@ -72,10 +72,9 @@ class Brief:
     """What is asked of a writer.
 
     `insights` are sentences of what the tenant's own results have confirmed, `wishes` the same as
-    predicates; `voice` is how the tenant speaks, in its own words. `said` are its latest concepts,
-    none of whose phrases is to be used again. `hook_shares` say how often each type of hook is to
-    be proposed, by what is published of them; empty is equally often. With `hook_types` only these
-    are wanted, in turn.
+    predicates; `said` are the tenant's latest concepts, none of whose phrases is to be used again.
+    `hook_shares` say how often each type of hook is to be proposed, by what is published of them;
+    empty is equally often. With `hook_types` only these are wanted, in turn.
     """
 
     trends: tuple[TrendBrief, ...]
@@ -85,7 +84,6 @@ class Brief:
     taken_titles: frozenset[str] = field(default_factory=frozenset)
     taken_hooks: frozenset[str] = field(default_factory=frozenset)
     insights: tuple[str, ...] = ()
-    voice: str = ""
     platform: Platform | None = None
     said: tuple[Said, ...] = ()
     hook_shares: Mapping[str, float] = field(default_factory=dict)

@@ -1,20 +1,18 @@
-"""Concepts of the past: found again, kept as favourites, taken along."""
+"""Concepts of the past: found again, kept as favourites."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlalchemy import (
+    Boolean,
+    DateTime,
     Text,
-    all_,
-    bindparam,
-    cast,
+    Uuid,
     exists,
     func,
+    literal,
     select,
     tuple_,
 )
@@ -24,32 +22,32 @@ from sqlalchemy.orm import selectinload
 from viral.errors import BadInput
 from viral.features.generations.concepts import find_concept
 from viral.features.generations.timing import LATEST
-from viral.schema.content import Concept, ConceptVariant, Prediction
+from viral.schema.content import Concept, Prediction
 from viral.schema.results import PerformanceFeedback
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Iterator
     from datetime import datetime
     from uuid import UUID
 
-    from sqlalchemy import ColumnElement
+    from sqlalchemy import ColumnElement, Select
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from viral.schema.vocabulary import Platform
 
-# As many as the function gives at once.
 MOST_A_PAGE = 200
+# A page, and one more that tells whether another page follows.
+MOST_AT_ONCE = MOST_A_PAGE + 1
 MOST_WORDS = 8
 LONGEST_WORD = 100
-# What a spreadsheet takes for a formula; titles hold words of strangers.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True, slots=True)
 class ConceptFilter:
-    """Which concepts: all words in title, hook, caption or script; of a category; favourites.
+    """Which concepts: of a category; favourites; with all words asked for.
 
-    With a prediction for a platform; with results, or without any yet.
+    Each word begins one in title, hook, caption or script. With a prediction for a platform; with
+    results, or without any yet.
     """
 
     search: str = ""
@@ -69,14 +67,40 @@ async def search_concepts(
     """List a page of generated concepts, newest first; `before` is where the last page ended."""
     query = (
         select(Concept)
-        .where(Concept.origin == "generated", *_conditions(wanted))
         .options(selectinload(Concept.predictions))
         .order_by(Concept.created_at.desc(), Concept.id.desc())
-        .limit(min(limit, MOST_A_PAGE))
     )
+    limit = min(limit, MOST_AT_ONCE)
+    if words := _words(wanted.search):
+        ids = await session.scalars(_with_words(words, wanted, limit=limit, before=before))
+        return list(await session.scalars(query.where(Concept.id.in_(ids.all()))))
+    query = query.where(Concept.origin == "generated", *_conditions(wanted)).limit(limit)
     if before is not None:
         query = query.where(tuple_(Concept.created_at, Concept.id) < before)
     return list(await session.scalars(query))
+
+
+def _with_words(
+    words: list[str],
+    wanted: ConceptFilter,
+    *,
+    limit: int,
+    before: tuple[datetime, UUID] | None,
+) -> Select[UUID]:
+    before_at, before_id = before or (None, None)
+    return select(
+        func.viral.search_concepts(
+            literal(words, ARRAY(Text)),
+            literal(wanted.category, Text),
+            literal(wanted.platform, Text),
+            literal(wanted.has_result, Boolean),
+            wanted.only_favorites,
+            literal(before_at, DateTime(timezone=True)),
+            literal(before_id, Uuid),
+            limit,
+            type_=Uuid(),
+        )
+    )
 
 
 def _conditions(wanted: ConceptFilter) -> Iterator[ColumnElement[bool]]:
@@ -91,11 +115,6 @@ def _conditions(wanted: ConceptFilter) -> Iterator[ColumnElement[bool]]:
     if wanted.has_result is not None:
         measured = exists().where(PerformanceFeedback.concept_id == Concept.id)
         yield measured if wanted.has_result else ~measured
-    if patterns := _patterns(wanted.search):
-        words = func.concat_ws(
-            "\n", Concept.title, Concept.hook, Concept.caption, cast(Concept.script, Text)
-        )
-        yield words.ilike(all_(bindparam("patterns", patterns, ARRAY(Text))))
 
 
 async def posts_between(
@@ -115,17 +134,6 @@ async def posts_between(
             .options(selectinload(Concept.predictions))
             .order_by(Concept.post_at, Concept.id)
             .limit(limit)
-        )
-    )
-
-
-async def variants_of(session: AsyncSession, concept_id: UUID) -> list[ConceptVariant]:
-    """List a concept's other titles, hooks and captions, by their label."""
-    return list(
-        await session.scalars(
-            select(ConceptVariant)
-            .where(ConceptVariant.concept_id == concept_id)
-            .order_by(ConceptVariant.label)
         )
     )
 
@@ -158,94 +166,11 @@ async def all_concepts(
         session.expunge_all()
 
 
-def concept_document(concept: Concept) -> dict[str, object]:
-    """Describe a concept with its predictions, for programs."""
-    return {
-        "id": concept.id,
-        "created_at": concept.created_at,
-        "title": concept.title,
-        "hook": concept.hook,
-        "hook_type": concept.hook_type,
-        "category": concept.category,
-        "script": concept.script,
-        "caption": concept.caption,
-        "hashtags": concept.hashtags,
-        "duration_s": concept.duration_s,
-        "post_at": concept.post_at,
-        "why_it_works": concept.why_it_works,
-        "prompts": concept.prompts,
-        "trend": concept.trend,
-        "is_favorite": concept.is_favorite,
-        "is_exploration": concept.is_exploration,
-        "propensity": concept.propensity,
-        "predictions": [
-            {
-                "platform": each.platform,
-                "score": each.score,
-                "low": each.low,
-                "high": each.high,
-                "reasons": each.reasons,
-            }
-            for each in sorted(concept.predictions, key=lambda each: each.platform)
-        ],
-    }
-
-
-def as_json_lines(concepts: Iterable[Concept]) -> str:
-    """Write one JSON object a line."""
-    return "".join(
-        json.dumps(concept_document(each), default=str, ensure_ascii=False) + "\n"
-        for each in concepts
-    )
-
-
-def as_csv(concepts: Iterable[Concept], *, with_header: bool) -> str:
-    """Write a line a concept; a cell that a spreadsheet would run is put behind a quote."""
-    text = io.StringIO()
-    writer = csv.writer(text)
-    for concept in concepts:
-        cells = _cells(concept)
-        if with_header:
-            writer.writerow(cells)
-            with_header = False
-        writer.writerow([_harmless(value) for value in cells.values()])
-    return text.getvalue()
-
-
-def _cells(concept: Concept) -> dict[str, object]:
-    scores = {each.platform: each.score for each in concept.predictions}
-    return {
-        "id": concept.id,
-        "created_at": concept.created_at.isoformat(),
-        "category": concept.category,
-        "title": concept.title,
-        "hook": concept.hook,
-        "hook_type": concept.hook_type,
-        "caption": concept.caption,
-        "hashtags": " ".join(concept.hashtags),
-        "duration_s": concept.duration_s,
-        "post_at": None if concept.post_at is None else concept.post_at.isoformat(),
-        "is_favorite": concept.is_favorite,
-        **{f"score_{name}": scores.get(name) for name in ("instagram", "tiktok", "youtube")},
-    }
-
-
-def _harmless(value: object) -> object:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
-
-
-def _patterns(search: str) -> Sequence[str]:
-    """Make a pattern of each word; what LIKE gives a meaning stands for itself."""
+def _words(search: str) -> list[str]:
     words = search.replace("\x00", " ").split()
     if len(words) > MOST_WORDS or any(len(word) > LONGEST_WORD for word in words):
         raise BadInput(
             "That is too much to search for.",
             hint=f"Give up to {MOST_WORDS} words of up to {LONGEST_WORD} characters.",
         )
-    return [f"%{_escaped(word)}%" for word in words]
-
-
-def _escaped(word: str) -> str:
-    for sign in ("\\", "%", "_"):
-        word = word.replace(sign, f"\\{sign}")
-    return word
+    return words

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from viral.errors import NotFound
+
 if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
@@ -35,6 +37,7 @@ FROM (
 ORDER BY g.date DESC, g.id DESC
 """
 NEWEST = _PAGE.format(after="")
+_ONE = _PAGE.format(after="WHERE id = $2")
 _OLDER = _PAGE.format(after="WHERE (date, id) < ($2, $3)")
 
 
@@ -52,3 +55,10 @@ async def list_generations(
     if before is None:
         return await database.read_for(tenant_id, NEWEST, limit)
     return await database.read_for(tenant_id, _OLDER, limit, *before)
+
+
+async def find_generation(database: Database, tenant_id: UUID, generation_id: UUID) -> Record:
+    """Find one generation of the tenant; NotFound when it is not there."""
+    for row in await database.read_for(tenant_id, _ONE, 1, generation_id):
+        return row
+    raise NotFound(f"There is no generation {generation_id}.")

@@ -6,6 +6,7 @@ from datetime import UTC, timedelta
 from typing import TYPE_CHECKING
 
 from viral.features.generations.leanings import HOURS_A_BIN, LEAST_GAIN, Hours
+from viral.features.scoring.labels import points
 from viral.learner.picking import FLOOR
 
 if TYPE_CHECKING:
@@ -61,5 +62,5 @@ def _reason(hours: Hours) -> str:
     yours = f"by {videos} of your videos" if videos else "by what others' videos showed"
     return (
         f"Post from {first:02}:00 to {first + HOURS_A_BIN:02}:00 UTC:"
-        f" {hours.points[hours.best]:+.1f} points {yours}."
+        f" {points(hours.points[hours.best])} points {yours}."
     )

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from viral.database.engine import Database
+    from viral.schema.vocabulary import JobStatus
 
 # Named in enqueue_jobs.sql as well.
 CHANNEL = "viral_jobs"
@@ -232,12 +233,21 @@ async def find_job(session: AsyncSession, job_id: UUID) -> Job:
 
 
 async def newest_jobs(
-    session: AsyncSession, *, limit: int, before: UUID | None = None
+    session: AsyncSession,
+    *,
+    limit: int,
+    before: UUID | None = None,
+    status: JobStatus | None = None,
+    job_type: str | None = None,
 ) -> list[Job]:
     """Return the tenant's newest jobs; with `before`, those that are older than that one."""
     wanted = select(Job).order_by(Job.id.desc()).limit(limit)
     if before is not None:
         wanted = wanted.where(Job.id < before)
+    if status is not None:
+        wanted = wanted.where(STATUS_NOW.in_([status]))
+    if job_type is not None:
+        wanted = wanted.where(Job.job_type == job_type)
     return await jobs_as_they_are(session, wanted)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, tuple_
 from sqlalchemy.dialects.postgresql import distinct_on
 
 from viral.schema.results import PerformanceFeedback
@@ -29,14 +29,38 @@ async def latest_readings(session: AsyncSession, concept_id: UUID) -> list[Perfo
     )
 
 
+async def list_readings(
+    session: AsyncSession,
+    *,
+    limit: int,
+    before: tuple[datetime, UUID] | None = None,
+    platform: str | None = None,
+    concept_id: UUID | None = None,
+) -> list[PerformanceFeedback]:
+    """List readings by when they came in, newest first; `before` is where the last page ended."""
+    place = PerformanceFeedback.reported_at, PerformanceFeedback.id
+    wanted = select(PerformanceFeedback).order_by(*(each.desc() for each in place)).limit(limit)
+    if before is not None:
+        wanted = wanted.where(tuple_(*place) < before)
+    if platform is not None:
+        wanted = wanted.where(PerformanceFeedback.platform == platform)
+    if concept_id is not None:
+        wanted = wanted.where(PerformanceFeedback.concept_id == concept_id)
+    return list(await session.scalars(wanted))
+
+
 async def views_since(session: AsyncSession, since: datetime) -> tuple[int, int]:
-    """Add up the views of posts that were read since a moment, and count the posts.
+    """Add up the views of posts that were published since a moment, and count the posts.
 
     Views are counted from a post's first day: of several readings the highest stands for it.
     """
     posts = (
         select(func.max(PerformanceFeedback.views).label("views"))
-        .where(PerformanceFeedback.reported_at >= since)
+        .where(
+            PerformanceFeedback.published_at >= since,
+            # Nothing is read before it is published; there is an index by this moment.
+            PerformanceFeedback.reported_at >= since,
+        )
         .group_by(PerformanceFeedback.platform, PerformanceFeedback.external_id)
         .subquery()
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date  # noqa: TC003 - the API describes the dataclass at run time
 from typing import TYPE_CHECKING, Literal
 
 from sqlalchemy import Date, Float, cast, func, literal_column, select, tuple_, type_coerce
@@ -10,7 +11,7 @@ from sqlalchemy import Date, Float, cast, func, literal_column, select, tuple_, 
 from viral.schema.results import PerformanceFeedback
 
 if TYPE_CHECKING:
-    from datetime import date, datetime
+    from datetime import datetime
 
     from sqlalchemy import Subquery
     from sqlalchemy.ext.asyncio import AsyncSession

@@ -17,7 +17,7 @@ from viral.features.reflexion.guard import (
 from viral.features.reflexion.undo import revert
 from viral.features.reflexion.versions import PUBLISH_DEVIATIONS, PUBLISH_POINTS
 from viral.features.scoring.effects import OWN_FAMILIES
-from viral.features.scoring.labels import label_of
+from viral.features.scoring.labels import label_of, points
 from viral.learner.families import HYPOTHESES
 from viral.learner.interval import Z_80
 from viral.schema.base import uuid7, uuid7_run
@@ -150,7 +150,7 @@ def adjustment(
         category=row.key,
         old_value=row.published,
         new_value=row.mean,
-        reason=f"{videos} of yours; 80 % interval {low:+.1f} to {high:+.1f} points.",
+        reason=f"{videos} of yours; 80 % interval {points(low)} to {points(high)} points.",
         evidence={
             "samples": row.samples,
             "low": round(low, 2),
@@ -246,7 +246,7 @@ def _summary(moved: Sequence[LearnerEffect], *, now: datetime) -> SelfCritique:
         concept_id=None,
         performance_gap={"effects": len(moved), "platform": first.platform},
         critique=f"Results so far moved {len(moved)} effects away from what was served. "
-        f"The largest move: {label}, {first.published:+.1f} to {first.mean:+.1f} points.",
+        f"The largest move: {label}, {points(first.published)} to {points(first.mean)} points.",
         hypothesized_reasons=[label_of(row.family, row.key) for row in moved[:5]],
         scoring_issues=[],
         adjustment_plan="Serve the values that the results support.",

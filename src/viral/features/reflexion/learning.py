@@ -11,6 +11,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from viral.database.bulk import as_arrays, unnested
+from viral.features.reflexion.held import HeldState
 from viral.features.reflexion.outcomes import current_outcomes, refit_outcomes
 from viral.features.reflexion.results import (
     BATCH,
@@ -21,19 +22,10 @@ from viral.features.reflexion.results import (
     outdated_results,
     waiting_results,
 )
-from viral.features.scoring.effects import (
-    SCORE,
-    Learners,
-    load_learners,
-    load_score_width,
-    needed_keys,
-    save_learners,
-    save_shared,
-)
 from viral.features.scoring.hypotheses import Hypotheses, all_hypotheses, with_hypotheses
 from viral.features.scoring.predictions import Band, score_band
 from viral.learner.effects import Effect, start_of
-from viral.learner.families import FAMILIES, GLOBAL, WIDTH
+from viral.learner.families import FAMILIES, GLOBAL
 from viral.learner.interval import next_width
 from viral.learner.scale import squeezed
 from viral.schema.learning import LearnerEffect, SharedEffect
@@ -48,6 +40,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from viral.features.reflexion.outcomes import Outcomes
+    from viral.features.scoring.effects import Learners
     from viral.learner.terms import Means
 
 _NOTED = ("applied_no", "engagement_score", "reach_score")
@@ -102,15 +95,16 @@ async def apply_results(
     outcomes = await current_outcomes(session, platform)
     hypotheses = await all_hypotheses(session, platform)
     with rare_collections():
+        state = await HeldState.begin(session, platform, hashed)
         async for results in _batches(session, platform, outcomes.version):
-            await _apply_batch(
-                session, platform, results, outcomes=outcomes, hypotheses=hypotheses, hashed=hashed
-            )
+            await _apply_batch(session, state, results, outcomes=outcomes, hypotheses=hypotheses)
+            await state.relieve()
             applied.results += len(results)
             applied.tenants |= {result.feedback.tenant_id for result in results}
             session.expunge_all()
             if progress is not None:
                 progress(applied.results)
+        await state.save()
     return applied
 
 
@@ -210,14 +204,13 @@ async def _make_locks(session: AsyncSession, platform: str) -> None:
 
 async def _apply_batch(
     session: AsyncSession,
-    platform: str,
+    state: HeldState,
     results: Sequence[Result],
     *,
     outcomes: Outcomes,
     hypotheses: Hypotheses,
-    hashed: Callable[[str], str],
 ) -> None:
-    last = await last_place(session, platform)
+    last = await last_place(session, state.platform)
     # A result that is learnt again keeps its place.
     places = [
         result.feedback.applied_no or last + number for number, result in enumerate(results, 1)
@@ -226,17 +219,13 @@ async def _apply_batch(
         Result(each.feedback, with_hypotheses(each.video, hypotheses, place=place), each.served)
         for each, place in zip(results, places, strict=True)
     ]
-    keys = needed_keys([result.video for result in results], hashed)
-    learners = await load_learners(session, platform, keys=keys, hashed=hashed)
-    width = await load_score_width(session, platform)
+    await state.load(result.video for result in results)
     learnt = []
     for result, place in zip(results, places, strict=True):
         scores = outcomes.scores(
             views=result.feedback.views, engagement_rate=result.feedback.engagement_rate
         )
-        learnt.append((result, learn(learners, width, result, scores, place=place)))
-    await save_learners(session, platform, learners)
-    await save_shared(session, platform, SCORE, {WIDTH: width})
+        learnt.append((result, learn(state.learners, state.width, result, scores, place=place)))
     await _note_applied(session, learnt, version=outcomes.version)
 
 

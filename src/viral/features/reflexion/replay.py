@@ -12,6 +12,7 @@ from viral.features.reflexion.results import Result, applied_results, load_resul
 from viral.features.scoring.effects import (
     SCORE,
     Learners,
+    new_learners,
     save_learners,
     save_shared,
     state_columns,
@@ -20,9 +21,7 @@ from viral.features.scoring.hypotheses import all_hypotheses, with_hypotheses
 from viral.learner.effects import Effect
 from viral.learner.families import WIDTH
 from viral.learner.interval import FIRST_WIDTH
-from viral.learner.learner import Learner
 from viral.schema.learning import LearnerEffect, SharedEffect
-from viral.schema.vocabulary import GOALS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -101,7 +100,7 @@ async def rebuild(
     progress: Callable[[int], None] | None = None,
 ) -> Rebuilt:
     """Learn from every result of a platform once more, in its order, in memory."""
-    learners: Learners = {goal: Learner(word_key=hashed) for goal in GOALS}
+    learners = new_learners(hashed)
     rebuilt = Rebuilt(learners, Effect(FIRST_WIDTH, 0.0, 0, 0, FIRST_WIDTH))
     hypotheses = await all_hypotheses(session, platform)
     place = 0

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, time
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Float, func, select, type_coerce
+from sqlalchemy import Float, and_, func, or_, select, tuple_, type_coerce
 
 from viral.features.reflexion.served import was_served
 from viral.learner.effects import START_SCORE
@@ -40,6 +40,15 @@ class ScoredResult:
     is_inside: bool
     error: float
     error_without_learning: float
+
+
+@dataclass(frozen=True, slots=True)
+class AdjustmentPlace:
+    """Where an adjustment stands in the list of them; `size` is by how many points it changed."""
+
+    applied_at: datetime
+    size: float
+    id: UUID
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,19 +130,26 @@ async def count_results(session: AsyncSession) -> tuple[int, int]:
     return int(learned), left
 
 
-async def list_adjustments(session: AsyncSession, *, limit: int) -> list[ScoringAdjustment]:
-    """List the newest adjustments, the largest of a run first."""
-    return list(
-        await session.scalars(
-            select(ScoringAdjustment)
-            .order_by(
-                ScoringAdjustment.applied_at.desc(),
-                func.abs(ScoringAdjustment.new_value - ScoringAdjustment.old_value).desc(),
-                ScoringAdjustment.id,
-            )
-            .limit(limit)
-        )
-    )
+async def list_adjustments(
+    session: AsyncSession,
+    *,
+    limit: int,
+    after: AdjustmentPlace | None = None,
+    platform: str | None = None,
+    is_undone: bool | None = None,
+) -> list[ScoringAdjustment]:
+    """List the newest adjustments, the largest of a run first; `after` is where a page ended."""
+    moment = ScoringAdjustment.applied_at
+    size = func.abs(ScoringAdjustment.new_value - ScoringAdjustment.old_value)
+    wanted = select(ScoringAdjustment).order_by(moment.desc(), size.desc(), ScoringAdjustment.id)
+    if after is not None:
+        further = or_(size < after.size, and_(size == after.size, ScoringAdjustment.id > after.id))
+        wanted = wanted.where(moment <= after.applied_at, or_(moment < after.applied_at, further))
+    if platform is not None:
+        wanted = wanted.where(ScoringAdjustment.platform == platform)
+    if is_undone is not None:
+        wanted = wanted.where(ScoringAdjustment.reverted_at.is_not(None) == is_undone)
+    return list(await session.scalars(wanted.limit(limit)))
 
 
 async def adjustment_times(session: AsyncSession) -> list[tuple[datetime, int]]:
@@ -190,3 +206,20 @@ async def list_critiques(session: AsyncSession, *, limit: int) -> list[SelfCriti
             .limit(limit)
         )
     )
+
+
+async def page_of_critiques(
+    session: AsyncSession,
+    *,
+    limit: int,
+    before: tuple[datetime, UUID] | None = None,
+    concept_id: UUID | None = None,
+) -> list[SelfCritique]:
+    """List critiques of results and those behind adjustments, newest first, by pages."""
+    place = SelfCritique.created_at, SelfCritique.id
+    wanted = select(SelfCritique).order_by(*(each.desc() for each in place)).limit(limit)
+    if before is not None:
+        wanted = wanted.where(tuple_(*place) < before)
+    if concept_id is not None:
+        wanted = wanted.where(SelfCritique.concept_id == concept_id)
+    return list(await session.scalars(wanted))

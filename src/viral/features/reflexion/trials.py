@@ -12,6 +12,7 @@ from sqlalchemy import select
 from viral.features.reflexion.adjustments import adjustment
 from viral.features.reflexion.hypotheses import count_results_since
 from viral.features.reflexion.undo import end_insight
+from viral.features.scoring.labels import points
 from viral.learner.contrast import LEAST_FIRINGS, Contrast, Residual, Scope, contrast
 from viral.learner.families import HYPOTHESES
 from viral.learner.interval import Z_80
@@ -149,7 +150,7 @@ async def _try(
     is_contrary = decided.verdict == "accepted"
     later = sum(each.place > born_no for each in fired)
     if is_contrary or (own.verdict == "rejected" and len(fired) >= MOST_FIRINGS):
-        reason = f"refuted: z {decided.later_z:+.1f} over {decided.firings} videos"
+        reason = f"refuted: z {points(decided.later_z)} over {decided.firings} videos"
         await end_insight(session, insight, status="refuted", reason=reason, now=now)
         verdicts.refuted.append(insight)
     elif later < FIRST_LOOK and (
@@ -207,8 +208,8 @@ async def _confirm(
 def _grounds(decided: Contrast, evidence: dict[str, object]) -> tuple[str, dict[str, object]]:
     """Say in words and figures what a hypothesis was accepted for."""
     said = (
-        f"Held for {decided.firings} videos, {decided.effect:+.1f} points beside the others,"
-        f" z {decided.later_z:.1f} on the later ones."
+        f"Held for {decided.firings} videos, {points(decided.effect)} points beside the others,"
+        f" z {points(decided.later_z)} on the later ones."
     )
     return said, {
         **evidence,
@@ -282,6 +283,6 @@ async def _evidence(
         .order_by(InsightFiring.applied_no)
     )
     found: dict[UUID, list[Firing]] = {}
-    for insight_id, place, residual, points in rows:
-        found.setdefault(insight_id, []).append(Firing(place, residual, points))
+    for insight_id, place, residual, lead in rows:
+        found.setdefault(insight_id, []).append(Firing(place, residual, lead))
     return found

@@ -12,6 +12,7 @@ from sqlalchemy import and_, false, func, or_, select
 from viral.features.generations.concepts import find_concept, video_of
 from viral.features.reflexion.critiques import outcome_of
 from viral.features.reflexion.neighbours import earlier_results, foretold, most_alike
+from viral.features.reflexion.timeline import ITS_CRITIQUE, ITS_INSIGHT
 from viral.features.scoring.effects import SHARED_FAMILIES
 from viral.features.scoring.predictions import Reason, reasons_of
 from viral.schema.content import FORMER_MODEL
@@ -200,20 +201,8 @@ async def _changes(
     found: dict[tuple[str, str], dict[str, Change]] = {}
     query = (
         select(ScoringAdjustment, SelfCritique.critique, ReflexionInsight)
-        .join(
-            SelfCritique,
-            and_(
-                SelfCritique.tenant_id == ScoringAdjustment.tenant_id,
-                SelfCritique.id == ScoringAdjustment.critique_id,
-            ),
-        )
-        .outerjoin(
-            ReflexionInsight,
-            and_(
-                ReflexionInsight.tenant_id == ScoringAdjustment.tenant_id,
-                ReflexionInsight.id == ScoringAdjustment.insight_id,
-            ),
-        )
+        .join(SelfCritique, ITS_CRITIQUE)
+        .outerjoin(ReflexionInsight, ITS_INSIGHT)
         .where(
             ScoringAdjustment.platform == platform,
             ScoringAdjustment.reverted_at.is_(None),

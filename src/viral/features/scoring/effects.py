@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from sqlalchemy import and_, or_, select
 
 from viral.database.bulk import as_arrays, bulk_insert, unnested
+from viral.learner.design import design_of
 from viral.learner.effects import Effect
 from viral.learner.families import FAMILIES, NEWCOMER, NOISE, TRUST, WIDTH, EffectKey
 from viral.learner.interval import FIRST_WIDTH
@@ -23,6 +24,7 @@ from viral.schema.vocabulary import GOALS, Goal
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from sqlalchemy import Select, TableValuedAlias
     from sqlalchemy.ext.asyncio import AsyncSession
     from sqlalchemy.orm import InstrumentedAttribute
 
@@ -57,9 +59,15 @@ def needed_keys(videos: Iterable[Video], hashed: Callable[[str], str]) -> set[Ef
     """Name the rows that predictions of these videos look at."""
     keys = set(STATE_ROWS)
     for video in videos:
-        for family, key in effect_keys(video):
-            keys.add((family, hashed(key) if family == "word" else key))
+        design = design_of(video, hashed, effect_keys)
+        keys |= design.shared
+        keys |= design.own
     return keys
+
+
+def new_learners(hashed: Callable[[str], str]) -> Learners:
+    """Make learners that know nothing."""
+    return {goal: Learner(word_key=hashed) for goal in GOALS}
 
 
 async def load_learners(
@@ -68,13 +76,15 @@ async def load_learners(
     *,
     keys: set[EffectKey],
     hashed: Callable[[str], str],
+    into: Learners | None = None,
 ) -> Learners:
     """Load the rows of `keys`: all tenants' as the system role, one tenant's in its session.
 
-    A row without a day is as good as none: a lock, or what a replay starts from; an override
-    has none where the tenant has not contributed to the shared effect.
+    They go into new learners, or beside what others have learnt. A row without a day is as good as
+    none: a lock, or what a replay starts from; an override has none where the tenant has not
+    contributed to the shared effect.
     """
-    learners: Learners = {goal: Learner(word_key=hashed) for goal in GOALS}
+    learners = into or new_learners(hashed)
     arrays = as_arrays(sorted(keys), _KEY)
     wanted = unnested(SharedEffect, _KEY)
     shared = (
@@ -92,7 +102,23 @@ async def load_learners(
         learners[row.goal].shared[row.family, row.key] = Effect(
             row.mean, row.variance, row.samples, row.day, row.published, row.tenants, row.former
         )
-    own = (
+    for row in await session.execute(_own_rows(platform, wanted), arrays):
+        tenant = learners[row.goal].tenants.setdefault(str(row.tenant_id), {})
+        tenant[row.family, row.key] = Effect(
+            row.mean,
+            row.variance,
+            row.samples,
+            row.day,
+            row.published,
+            former=row.former,
+            is_override=row.is_frozen and row.family in SHARED_FAMILIES,
+        )
+    return learners
+
+
+def _own_rows(platform: str, wanted: TableValuedAlias) -> Select[*tuple[Any, ...]]:
+    """Select tenants' rows of these keys: what was learnt, and overrides of what all share."""
+    return (
         select(*state_columns(LearnerEffect), LearnerEffect.tenant_id, LearnerEffect.is_frozen)
         .join(
             wanted, and_(LearnerEffect.family == wanted.c.family, LearnerEffect.key == wanted.c.key)
@@ -105,18 +131,6 @@ async def load_learners(
             ),
         )
     )
-    for row in await session.execute(own, arrays):
-        tenant = learners[row.goal].tenants.setdefault(str(row.tenant_id), {})
-        tenant[row.family, row.key] = Effect(
-            row.mean,
-            row.variance,
-            row.samples,
-            row.day,
-            row.published,
-            former=row.former,
-            is_override=row.is_frozen and row.family in SHARED_FAMILIES,
-        )
-    return learners
 
 
 async def load_score_width(session: AsyncSession, platform: str) -> Effect:
@@ -136,11 +150,15 @@ async def save_learners(session: AsyncSession, platform: str, learners: Learners
             goal,
             {key: learner.shared[key] for key in sorted(learner.touched.shared)},
         )
-        touched = sorted(learner.touched.tenants)
+        touched = [
+            (UUID(tenant), key, learner.tenants[tenant][key])
+            for tenant, keys in sorted(learner.touched.tenants.items())
+            for key in sorted(keys)
+        ]
         ids = uuid7_run(len(touched))
         rows = [
-            (UUID(tenant), row_id, platform, goal, *key, *_columns(learner.tenants[tenant][key]))
-            for row_id, (tenant, key) in zip(ids, touched, strict=True)
+            (tenant_id, row_id, platform, goal, *key, *_columns(effect))
+            for row_id, (tenant_id, key, effect) in zip(ids, touched, strict=True)
         ]
         await _upsert_own(session, rows)
         learner.clear_touched()

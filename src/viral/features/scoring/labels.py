@@ -31,6 +31,13 @@ def label_of(family: str, key: str) -> str:
     return f"{family} {key}".strip() if say is None else say(key)
 
 
+def points(value: float, digits: int = 1) -> str:
+    """Write a signed number of points: +3.1, -2.4 with a real minus sign, 0.0."""
+    text = f"{value:+,.{digits}f}"
+    is_zero = not any(digit in text for digit in "123456789")
+    return (text.lstrip("+-") if is_zero else text).replace("-", "\N{MINUS SIGN}")
+
+
 def describe(text: str) -> str:
     """Say a predicate of the grammar in words."""
     return _predicate(parse_predicate(text))

@@ -24,6 +24,7 @@ from viral.postgres.backup.catalogue import (
 )
 from viral.postgres.backup.claim import claimed
 from viral.postgres.backup.physical import SealedFiles
+from viral.postgres.backup.retired_keys import refuse_retired
 from viral.postgres.backup.sealing import unseal
 from viral.postgres.backup.target import LocalFolder
 from viral.postgres.bootstrap import admin_connection, bootstrap
@@ -65,6 +66,7 @@ async def create_logical(
     WAL are empty: nothing builds on it.
     """
     with claimed(home, "viral backup create --logical"):
+        refuse_retired(home, ring.primary.id)
         await sweep(target, installation_id)
         catalogue = await list_backups(target, installation_id, ring)
         started_at, version = await _clock(url)

@@ -27,6 +27,7 @@ from viral.postgres.backup.catalogue import (
     sweep,
 )
 from viral.postgres.backup.claim import claimed
+from viral.postgres.backup.retired_keys import refuse_retired
 from viral.postgres.backup.sealing import seal, unseal
 from viral.postgres.backup.tar_member import TarMember
 from viral.postgres.backup.target import one_chunk
@@ -120,9 +121,9 @@ async def create_backup(
     A backup holds the WAL from its start to its stop: it is restorable alone. It is listed once
     all of it is stored; what a stopped run left is swept first. Raises BackupError.
     """
-    installation = server.installation
-    url = server.socket_url(ROLE)
+    installation, url = server.installation, server.socket_url(ROLE)
     with claimed(installation.home, "viral backup create"):
+        refuse_retired(installation.home, ring.primary.id)
         await sweep(target, installation.id)
         await sweep_wal(installation, target)
         catalogue = await list_backups(target, installation.id, ring)
@@ -225,14 +226,24 @@ def _why_no_chain(catalogue: Catalogue, facts: _Facts) -> str | None:
 @asynccontextmanager
 async def _session(url: ServerUrl) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
     """Be connected beside the backup: for the server's clock, and for the slot."""
+    try:
+        async with beside_branches(url) as connection:
+            yield connection
+    except DRIVER_ERRORS as error:
+        fault = connection_fault(error, url)
+        raise failed(fault.message if fault else str(error)) from error
+
+
+@asynccontextmanager
+async def beside_branches(url: ServerUrl) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+    """Have no branch made by its files within the block, in which the server's are copied.
+
+    One that is being made is waited for; BackupError when that takes too long.
+    """
     # Not in the database itself: who makes a branch of it ends all sessions there.
     async with driver_connection(replace(url, application_name=BACKING_UP)) as connection:
-        try:
-            await _no_copy_is_made(connection)
-            yield connection
-        except DRIVER_ERRORS as error:
-            fault = connection_fault(error, url)
-            raise failed(fault.message if fault else str(error)) from error
+        await _no_copy_is_made(connection)
+        yield connection
 
 
 async def _no_copy_is_made(connection: asyncpg.Connection[asyncpg.Record]) -> None:
@@ -246,7 +257,7 @@ async def _no_copy_is_made(connection: asyncpg.Connection[asyncpg.Record]) -> No
     except TimeoutError as error:
         raise BackupError(
             f"A branch is being made for {COPY_TIMEOUT_S // 60} minutes; its files cannot be"
-            " backed up yet.",
+            " copied yet.",
             hint="See `viral branch list`, then try again.",
         ) from error
 

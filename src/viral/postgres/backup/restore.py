@@ -63,6 +63,8 @@ PROGRAM_TIMEOUT_S = 6 * 3600
 RECOVERY_TIMEOUT_S = 6 * 3600
 POLL_S = 0.05
 SPARE_BYTES = 256 << 20
+# The default of `max_wal_size`.
+MOST_WAL_BYTES = 1 << 30
 _ENDED_EARLY = "recovery ended before configured recovery target was reached"
 _OURS = (
     "restore_command",
@@ -236,11 +238,15 @@ def _refuse_taken(home: Path) -> None:
 
 
 def _needed_bytes(plan: Plan, archive: Archive, goal: Goal) -> int:
-    """Give what the backups take while they are unpacked and made one, and the WAL after them."""
+    """Give what the backups take while they are unpacked and made one, and the WAL after them.
+
+    What is replayed lies in the server's own pg_wal a second time, up to `max_wal_size`.
+    """
     needed = sum(each.plain_bytes for each in plan.chain) + SPARE_BYTES
     if len(plan.chain) > 1:
         needed += plan.chain[0].plain_bytes
-    return needed if goal.backup_id else needed + wal_bytes(plan, archive, until=goal.at)
+    replayed = 0 if goal.backup_id else wal_bytes(plan, archive, until=goal.at)
+    return needed + replayed + min(replayed, MOST_WAL_BYTES)
 
 
 async def _make_site(home: Path, source: Server, needed: int) -> _Site:

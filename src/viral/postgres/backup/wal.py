@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from viral.errors import BackupError
+from viral.postgres.backup.retired_keys import refuse_retired
 from viral.postgres.backup.sealing import seal
 from viral.postgres.backup.target import UNFINISHED
 from viral.postgres.bootstrap import admin_connection
@@ -131,7 +132,7 @@ async def ship(
     """Store what waits in the spool, oldest first; each file leaves the spool once it is stored.
 
     The server need not run. A segment that a crash made it archive twice replaces its like. What
-    nobody knows the system of waits.
+    nobody knows the system of waits. BackupError where the ring's primary key was retired.
     """
     installation = server.installation
     files = stored_bytes = 0
@@ -140,6 +141,7 @@ async def ship(
         return Shipped(0, 0)
     # One process at a time: the worker, a backup, a restore.
     async with locked_file(installation.state / LOCK_FILE):
+        refuse_retired(installation.home, ring.primary.id)
         waiting = await asyncio.to_thread(_waiting, installation.spool)
         for number, file in enumerate(waiting, 1):
             system = _system_in(installation.spool / file) or system_of(installation.data_dir)

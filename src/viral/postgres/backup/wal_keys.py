@@ -7,15 +7,18 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from viral.errors import BackupError
+from viral.postgres.backup.retired_keys import note_retired
 from viral.postgres.backup.sealing import key_id_of, seal, unseal
 from viral.postgres.backup.target import one_chunk
-from viral.postgres.backup.wal import HISTORY, SEGMENT, wal_folder
+from viral.postgres.backup.wal import HISTORY, LOCK_FILE, SEGMENT, wal_folder
+from viral.postgres.installation import locked_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from viral.database.encryption.keys import KeyRing
     from viral.postgres.backup.target import Target
+    from viral.postgres.installation import Installation
 
     Advance = Callable[[str, int, int | None], None]
 
@@ -24,14 +27,19 @@ AT_ONCE = 16
 
 
 async def release_key(
-    target: Target, installation_id: str, ring: KeyRing, key_id: str, *, advance: Advance
+    target: Target, installation: Installation, ring: KeyRing, key_id: str, *, advance: Advance
 ) -> None:
-    """See that no WAL in a target is under a key; BackupError while a segment is.
+    """See that no WAL in a target is under a key, nor will be; BackupError while a segment is.
 
     Histories of timelines are kept for ever: those under it are put under the primary key.
     """
+    note_retired(installation.home, key_id)
+    if installation.state.is_dir():
+        async with locked_file(installation.state / LOCK_FILE):
+            # What was being shipped by then is found below.
+            pass
     names: dict[str, list[str]] = {"history": [], "segment": []}
-    for stored in await target.list(wal_folder(installation_id)):
+    for stored in await target.list(wal_folder(installation.id)):
         file = stored.name.rpartition("/")[2].removesuffix(".sealed")
         if HISTORY.fullmatch(file):
             names["history"].append(stored.name)

@@ -11,6 +11,7 @@ import os
 from asyncio.subprocess import DEVNULL, PIPE
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import asyncpg
@@ -22,6 +23,8 @@ from viral.database.foundation import quoted
 from viral.errors import BranchRefused, ServerError
 from viral.postgres.backup.physical import BACKING_UP, BRANCHING, ROLE
 from viral.postgres.bootstrap import prepare_database
+from viral.postgres.branches.space import refuse_without_space
+from viral.postgres.branches.write_out import written_out
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -52,8 +55,10 @@ SELECT CASE WHEN EXISTS (SELECT FROM pg_stat_progress_basebackup)
                          WHERE usename = $1 AND application_name = $2)
             THEN 'WAL_LOG' ELSE 'FILE_COPY' END
 """
-
-
+_SIZE = """
+SELECT pg_database_size(oid) AS size_bytes, current_setting('data_directory') AS data_dir
+FROM pg_database WHERE datname = $1
+"""
 _TABLES = """
 SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class AS c
 JOIN pg_namespace AS n ON n.oid = c.relnamespace
@@ -79,6 +84,8 @@ async def clone_database(
     Sessions in it end, and come back once the copy is made, also when it was not. Clients of the
     pooler before the server wait instead, unless a transaction of theirs does not end.
     """
+    async with administering(admin) as server:
+        await _refuse_without_space(server, source.database)
     async with _held_off(admin, registry, pooler, source), administering(admin) as server:
         await server.execute(_END_SESSIONS, source.database, _END_WAIT_MS)
         try:
@@ -175,6 +182,22 @@ async def _held_off(
         await let_in(admin, registry, pooler, held)
 
 
+async def _refuse_without_space(server: asyncpg.Connection[asyncpg.Record], source: str) -> None:
+    if (row := await server.fetchrow(_SIZE, source)) is None:
+        # It is missed later.
+        return
+    is_logged = await server.fetchval(_STRATEGY, ROLE, BACKING_UP) == "WAL_LOG"
+    has_clone = server.get_server_version().major >= _FIRST_WITH_CLONE
+    await asyncio.to_thread(
+        refuse_without_space,
+        Path(row["data_dir"]),
+        source,
+        row["size_bytes"],
+        by_files=has_clone and not is_logged,
+        is_logged=is_logged,
+    )
+
+
 async def _copy(server: asyncpg.Connection[asyncpg.Record], source: str, target: str) -> None:
     strategy = await server.fetchval(_STRATEGY, ROLE, BACKING_UP)
     statement = (
@@ -182,8 +205,10 @@ async def _copy(server: asyncpg.Connection[asyncpg.Record], source: str, target:
         f" TEMPLATE {quoted(source)} STRATEGY {strategy}"
     )
     if server.get_server_version().major >= _FIRST_WITH_CLONE and await _clones(server):
+        data_dir = Path(await server.fetchval("SHOW data_directory"))
         with suppress(*_NO_CLONE):
-            await server.execute(statement)
+            async with written_out(data_dir):
+                await server.execute(statement)
             return
         await server.execute("RESET file_copy_method")
     await server.execute(statement)

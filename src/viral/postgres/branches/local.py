@@ -15,7 +15,6 @@ from dataclasses import replace
 from fcntl import LOCK_EX, LOCK_NB, flock
 from typing import TYPE_CHECKING, Protocol
 
-from viral.database.foundation import quoted
 from viral.database.urls import parse_url
 from viral.errors import BadInput, BranchRefused, NotFound, RestoreRefused, ViralError
 from viral.postgres.binaries import find_binaries
@@ -29,6 +28,7 @@ from viral.postgres.branches.clone import (
     furnish,
     let_in,
 )
+from viral.postgres.branches.jobs import cancel_copied_jobs
 from viral.postgres.branches.provider import check_name, kept_name, refuse_deletion
 from viral.postgres.branches.registry import MAIN_ID, Held, Registry, new_branch, no_branch
 
@@ -308,11 +308,13 @@ class LocalBranches:
 
     @asynccontextmanager
     async def _making(self, branch: Branch) -> AsyncIterator[None]:
-        """Enter a branch that is being made; it is ready after the block, or gone."""
+        """Enter a branch that the block makes; it is ready after it, without open jobs, or gone."""
         with self.registry.change() as contents:
             contents.add(branch)
         try:
             yield
+            async with self._servers.running(branch.home) as admin:
+                await cancel_copied_jobs(admin, branch.database)
         except BaseException:
             # What cannot be removed at the moment, the next command removes.
             with suppress(ViralError):
@@ -351,10 +353,6 @@ class LocalBranches:
                             f"There was no database {branch.database} at {at.isoformat()}.",
                             hint="Choose a later moment.",
                         )
-                    # A copy of it may have been at work then.
-                    await server.execute(
-                        f"ALTER DATABASE {quoted(branch.database)} ALLOW_CONNECTIONS true"
-                    )
                     others = [name for (name,) in await server.fetch(_OTHERS, branch.database)]
                 for name in others:
                     await drop_database(admin, name)

@@ -47,7 +47,12 @@ FUNCTIONS = (
     ),
     Function("take_quota", "uuid, integer, uuid", (APP,)),
     Function("refund_quota", "uuid, uuid, integer", (APP,)),
-    Function("search_concepts", "text[], text, boolean, timestamptz, uuid, integer", (APP,)),
+    Function("words_of", "uuid, text, jsonb, text[]", (APP, AUTH), owner=OWNER),
+    Function(
+        "search_concepts",
+        "text[], text, text, boolean, boolean, timestamptz, uuid, integer",
+        (APP,),
+    ),
     # How often: each caller has a pace.
     Function("take_turn", "text, integer, interval", ()),
     Function("limit_attempts", "text[], integer[], interval[]", (APP, SIGNIN)),

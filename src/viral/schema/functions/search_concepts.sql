@@ -1,20 +1,98 @@
--- Find the current tenant's generated concepts that hold every pattern (ILIKE) in their title, hook,
--- caption or script, newest first, before a place in that order. A definer function, because ILIKE
--- is not leakproof: under a policy it would be asked of every row after the policy was.
+-- Find the current tenant's generated concepts of which each word asked for begins a word and, with
+-- its signs, stands in title, hook, caption or script; newest first, before a place in that order.
+-- A common word fills a page from the newest concepts, which are looked through; for a rare one the
+-- index is asked, where it has few entries: each way alone takes a second for the other's words.
+-- Words of signs alone are in no index: for them all concepts are looked through. A definer function,
+-- because neither ILIKE nor @@ is leakproof: under a policy they would be asked of every row after
+-- the policy was.
 CREATE FUNCTION viral.search_concepts(
-  patterns text[], in_category text, only_favorites boolean,
+  words text[], in_category text, on_platform text, has_result boolean, only_favorites boolean,
   before_at timestamptz, before_id uuid, most integer
-) RETURNS TABLE (id uuid, created_at timestamptz)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = ''
+) RETURNS SETOF uuid
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = ''
 AS $$
-  SELECT c.id, c.created_at
-  FROM public.concepts AS c
-  WHERE c.tenant_id = (SELECT viral.tenant_id())
-    AND c.origin = 'generated'
-    AND (in_category IS NULL OR c.category = in_category)
-    AND (NOT only_favorites OR c.is_favorite)
-    AND (before_at IS NULL OR (c.created_at, c.id) < (before_at, before_id))
-    AND concat_ws(E'\n', c.title, c.hook, c.caption, c.script::text) ILIKE ALL (patterns)
-  ORDER BY c.created_at DESC, c.id DESC
-  LIMIT least(most, 200)
+DECLARE
+  tenant CONSTANT uuid := viral.tenant_id();
+  at_once CONSTANT integer := least(most, 201);
+  patterns text[];
+  signed text[];
+  asked tsquery;
+  looked_at integer;
+  found uuid[];
+BEGIN
+  SELECT array_agg(p.pattern), array_agg(p.pattern) FILTER (WHERE p.word ~ '[^[:alnum:]]')
+  INTO patterns, signed
+  FROM (
+    SELECT w.word, '%' || regexp_replace(w.word, '([\\%_])', '\\\1', 'g') || '%' AS pattern
+    FROM unnest(words) AS w (word)
+  ) AS p;
+  SELECT string_agg(quote_literal(w.word) || ':*', ' & ')::tsquery
+  INTO asked
+  FROM unnest(tsvector_to_array(viral.words_of(tenant, array_to_string(words, ' '), '[]', '{}')))
+    AS w (word);
+  FOREACH looked_at IN ARRAY CASE WHEN asked IS NULL THEN '{NULL}' ELSE '{200,1000}'::integer[] END
+  LOOP
+    found := ARRAY(
+      SELECT likely.id
+      FROM (
+        SELECT newest.*
+        FROM (
+          SELECT c.* FROM public.concepts AS c
+          WHERE c.tenant_id = tenant AND c.origin = 'generated'
+            AND (before_at IS NULL OR (c.created_at, c.id) < (before_at, before_id))
+          ORDER BY c.created_at DESC, c.id DESC
+          LIMIT looked_at
+        ) AS newest
+        WHERE (in_category IS NULL OR newest.category = in_category)
+          AND (NOT only_favorites OR newest.is_favorite)
+          AND concat_ws(E'\n', newest.title, newest.hook, newest.caption, newest.script::text)
+            ILIKE ALL (patterns)
+          AND (on_platform IS NULL OR EXISTS (
+            SELECT FROM public.predictions AS p
+            WHERE p.tenant_id = tenant AND p.concept_id = newest.id AND p.platform = on_platform))
+          AND (has_result IS NULL OR has_result = EXISTS (
+            SELECT FROM public.performance_feedback AS f
+            WHERE f.tenant_id = tenant AND f.concept_id = newest.id))
+        ORDER BY newest.created_at DESC, newest.id DESC
+        LIMIT CASE WHEN asked IS NOT NULL THEN 100 ELSE at_once END
+      ) AS likely
+      WHERE asked IS NULL OR viral.words_of(likely.tenant_id,
+        likely.title || ' ' || likely.hook || ' ' || likely.caption, likely.script, '{}') @@ asked
+      ORDER BY likely.created_at DESC, likely.id DESC
+      LIMIT at_once
+    );
+    -- Where two hundred show a fifth of a page or less, the others would not fill it.
+    EXIT WHEN cardinality(found) = at_once OR 5 * cardinality(found) <= at_once;
+  END LOOP;
+  IF asked IS NULL OR cardinality(found) = at_once THEN
+    RETURN QUERY SELECT unnest(found);
+    RETURN;
+  END IF;
+  asked := coalesce(asked && (
+    SELECT string_agg(quote_literal(t.word), ' & ')::tsquery
+    FROM unnest(tsvector_to_array(viral.words_of(tenant, '', '[]',
+      ARRAY[in_category, CASE WHEN only_favorites THEN 'favorite' END]))) AS t (word)
+  ), asked);
+  RETURN QUERY
+    SELECT c.id
+    FROM (
+      -- OFFSET keeps the planner from walking along another index and making words of every row.
+      SELECT * FROM public.concepts AS e
+      WHERE e.tenant_id = tenant AND e.origin = 'generated'
+        AND viral.words_of(e.tenant_id, e.title || ' ' || e.hook || ' ' || e.caption, e.script,
+          ARRAY[e.category, CASE WHEN e.is_favorite THEN 'favorite' END]) @@ asked
+      OFFSET 0
+    ) AS c
+    WHERE (before_at IS NULL OR (c.created_at, c.id) < (before_at, before_id))
+      AND (signed IS NULL
+        OR concat_ws(E'\n', c.title, c.hook, c.caption, c.script::text) ILIKE ALL (signed))
+      AND (on_platform IS NULL OR EXISTS (
+        SELECT FROM public.predictions AS p
+        WHERE p.tenant_id = tenant AND p.concept_id = c.id AND p.platform = on_platform))
+      AND (has_result IS NULL OR has_result = EXISTS (
+        SELECT FROM public.performance_feedback AS f
+        WHERE f.tenant_id = tenant AND f.concept_id = c.id))
+    ORDER BY c.created_at DESC, c.id DESC
+    LIMIT at_once;
+END
 $$

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Final
 from uuid import UUID
 
 import msgspec
@@ -78,3 +78,6 @@ def _entry(entry: AuditEntry) -> EntryOut:
         details=entry.details,
         address=entry.address,
     )
+
+
+ROUTES: Final = (get_audit,)

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from datetime import datetime
 from random import Random
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 from uuid import UUID
 
 import msgspec
 from litestar import Response, delete, get, post, put
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
+from viral.features.generations import exports
 from viral.features.generations.concepts import find_concept, generate_concepts
 from viral.features.generations.history import (
     ConceptFilter,
-    all_concepts,
-    as_csv,
-    as_json_lines,
     keep_concept,
     search_concepts,
 )
@@ -135,7 +133,7 @@ async def get_concepts(
 ) -> ConceptsPage:
     """List generated concepts, newest first, a page at a time.
 
-    `search` is for words that all stand in title, hook, caption or script.
+    `search` is for words that each begin one in title, hook, caption or script.
     """
     site: Site = request.app.state.site
     before = place_of(site, identity.tenant_id, cursor, purpose=PURPOSE)
@@ -172,14 +170,14 @@ async def export_concepts(
     *,
     favorite: FromQuery[bool] = False,
 ) -> Response[str]:
-    """Give the newest 10,000 concepts as CSV, or as JSON, one object a line."""
-    parts: list[str] = []
+    """Give the newest 10,000 concepts as CSV, or as JSON, one object a line.
+
+    Each comes with the variant that is to be posted, where it has variants.
+    """
     wanted = _filter(search, category, only_favorites=favorite)
-    async for page in all_concepts(session, wanted, most=MOST_EXPORTED):
-        is_first = not parts
-        parts.append(as_csv(page, with_header=is_first) if format == "csv" else as_json_lines(page))
+    parts = exports.export_concepts(session, wanted, form=format, most=MOST_EXPORTED)
     return Response(
-        "".join(parts),
+        "".join([text async for text, _ in parts]),
         media_type="text/csv" if format == "csv" else "application/x-ndjson",
         headers={"Content-Disposition": f'attachment; filename="concepts.{format}"'},
     )
@@ -246,3 +244,6 @@ def _prediction(prediction: Prediction) -> PredictionOut:
             for each in reasons_of(prediction.reasons)
         ],
     )
+
+
+ROUTES: Final = (add_concepts, get_concepts, order, export_concepts, keep, let_go, get_concept)

@@ -11,8 +11,9 @@ from importlib.metadata import version
 from typing import Any, TypeAlias
 
 import msgspec
-from litestar import Router
-from litestar.handlers import HTTPRouteHandler
+from litestar import Litestar, Response, Router, get
+from litestar.exceptions import HTTPException
+from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, OpenAPI, SecurityScheme
@@ -21,6 +22,7 @@ from viral.web.api.examples import BODIES, PARAMETERS
 from viral.web.door import OPEN, admins_only, operators_only, people_only
 from viral.web.idempotency import HEADER, LONGEST_KEY, REPLAYED
 from viral.web.problems import PROBLEM_TYPE, Fault, Problem, problem_of
+from viral.web.requests import Connection, WebRequest
 from viral.web.site import Site
 
 Json: TypeAlias = dict[str, Any]
@@ -123,14 +125,23 @@ _MORE = {
 _FILES = {"export_concepts": ("text/csv", "application/x-ndjson")}
 
 
-def describe(site: Site, routes: Sequence[HTTPRouteHandler]) -> OpenAPIConfig:
-    """Describe the API as JSON alone: the pages that Litestar offers load code from elsewhere."""
+def describe(site: Site, routes: Sequence[HTTPRouteHandler], *, is_open: bool) -> OpenAPIConfig:
+    """Describe the API as JSON alone: the pages that Litestar offers load code from elsewhere.
+
+    `is_open` is whether strangers see it, at /schema; whoever may use the API finds it there.
+    """
     return _Config(
         title="Viral Dashboard",
         version=version("viral-dashboard"),
         use_handler_docstrings=True,
         render_plugins=[JsonRenderPlugin()],
-        openapi_router=Router("/schema", route_handlers=[], opt=OPEN, include_in_schema=False),
+        openapi_router=Router(
+            "/schema",
+            route_handlers=[],
+            opt=OPEN,
+            guards=[] if is_open else [_refuse_strangers],
+            include_in_schema=False,
+        ),
         components=Components(
             security_schemes={
                 "session": SecurityScheme(
@@ -142,6 +153,25 @@ def describe(site: Site, routes: Sequence[HTTPRouteHandler]) -> OpenAPIConfig:
         security=[{"session": []}, {"key": []}],
         routes=routes,
     )
+
+
+@get("/openapi.json", include_in_schema=False)
+async def get_description(request: WebRequest) -> Response[bytes]:
+    """Give the description to whoever may use the API; it is the same for all of them."""
+    content = msgspec.json.encode(description_of(request.app))
+    return Response(content, media_type="application/json")
+
+
+def description_of(application: Litestar) -> Json:
+    """Write the description of an application, once."""
+    if "description" not in application.state:
+        application.state.description = application.openapi_schema.to_schema()
+    found: Json = application.state.description
+    return found
+
+
+def _refuse_strangers(_: Connection, __: BaseRouteHandler) -> None:
+    raise HTTPException(status_code=404)
 
 
 class _Config(OpenAPIConfig):
@@ -167,6 +197,11 @@ class _Document(OpenAPI):
         components = written["components"]
         _, problems = msgspec.json.schema_components([Problem], ref_template=REFERENCE)
         components["schemas"] = dict(sorted({**components["schemas"], **problems}.items()))
+        for name, text in _said_of_objects(self.routes.values()):
+            for each, schema in components["schemas"].items():
+                # Of two objects with one name Litestar and msgspec shorten the module differently.
+                if name == each or name.endswith(f"_{each}"):
+                    schema["description"] = text
         components["responses"] = {name: _response(name) for name in _PROBLEMS}
         written["tags"] = list(_tags(self.routes.values()))
         for path, operations in written["paths"].items():
@@ -232,7 +267,8 @@ def _security(method: str, guards: Collection[object]) -> list[Json]:
     if people_only in guards:
         return [{"session": []}]
     if operators_only in guards:
-        return [{"session": ["operator"]}, {"key": [*needed, "operator"]}]
+        # `viral.enter_by_key` makes nobody an operator.
+        return [{"session": ["operator"]}]
     if admins_only in guards:
         return [{"session": ["ADMIN"]}, {"key": [*needed, "admin"]}]
     return [{"session": []}, {"key": needed}]
@@ -242,6 +278,24 @@ def _example_of(operation: Json) -> object:
     """Return a body that the operation takes."""
     content = operation.get("requestBody", {}).get("content", {})
     return BODIES[operation["operationId"]] if "application/json" in content else None
+
+
+def _said_of_objects(routes: Collection[HTTPRouteHandler]) -> Iterator[tuple[str, str]]:
+    """Yield the objects that routes take and give, each with its docstring."""
+    signatures = [each.parsed_fn_signature for each in routes]
+    kinds = [each.return_type.annotation for each in signatures]
+    kinds += [
+        each.parameters["data"].annotation for each in signatures if "data" in each.parameters
+    ]
+    kinds += [spec.data_container for each in routes for spec in (each.responses or {}).values()]
+    _, parts = msgspec.json.schema_components(
+        [each for each in kinds if each is not None],
+        ref_template=REFERENCE,
+        schema_hook=lambda _: {"type": "string"},
+    )
+    for name, schema in parts.items():
+        if "description" in schema:
+            yield name.replace(".", "_"), inspect.cleandoc(schema["description"])
 
 
 def _response(name: str) -> Json:

@@ -13,15 +13,22 @@ PARAMETERS: Final[dict[str, str]] = {
     "experiment_id": "The id of an experiment, as `GET /experiments` lists it.",
     "favorite": "Only favourites.",
     "format": "CSV, or JSON with one object a line.",
+    "generation_id": "The id of a generation, as `GET /generations` lists it.",
     "insight_id": "The id of an insight, as `GET /reflexion/insights` lists it.",
     "invitation_id": "The id of an invitation, as `GET /invitations` lists it.",
     "job_id": "The id of a job, as `GET /jobs` lists it.",
+    "job_type": "Only jobs of this type.",
     "key_id": "The id of an API key, as `GET /api-keys` lists it.",
     "limit": "How many there are on a page, at most.",
     "member_id": "The id of a membership, as `GET /members` lists it.",
+    "platform": "Only this platform.",
     "search": "Words that all stand in title, hook, caption or script.",
     "since": "Only from this moment on, with its time zone.",
     "source": "Only from this source.",
+    "span": "How far back: 24 hours in steps of one, or 7 days in steps of a day.",
+    "status": "Only jobs that stand so.",
+    "undone": "Only those that were undone, or only those that are served.",
+    "weeks": "How many weeks back.",
 }
 _CONCEPTS = {"count": 2, "category": "fitness", "platform": "tiktok", "seed": 7}
 # By operation.

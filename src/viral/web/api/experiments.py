@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 import msgspec
@@ -135,3 +136,6 @@ def _outlook(outlook: Outlook) -> OutlookOut:
         arms=list(outlook.arms),
         comparisons=list(outlook.comparisons),
     )
+
+
+ROUTES: Final = (get_experiments, start, get_experiment, stop)

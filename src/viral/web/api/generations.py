@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Final
 from uuid import UUID
 
 import msgspec
 from litestar import Response, get
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import FromQuery, QueryParameter
+from litestar.params import FromPath, FromQuery, QueryParameter
 
-from viral.features.generations.listing import list_generations
+from viral.features.generations.listing import find_generation, list_generations
 from viral.runtime import Runtime
 from viral.web.cursors import Place, cursor_at, place_of
-from viral.web.dependencies import Person
+from viral.web.dependencies import Person, Wired
 from viral.web.requests import WebRequest
 from viral.web.site import Site
 
@@ -88,3 +88,19 @@ async def get_generations(
         next_cursor = cursor_at(site, identity.tenant_id, last, purpose=PURPOSE)
     page = _RawPage([msgspec.Raw(each["document"]) for each in found[:limit]], next_cursor)
     return Response(msgspec.json.encode(page), media_type="application/json")
+
+
+@get(
+    "/generations/{generation_id:uuid}",
+    operation_id="get_generation",
+    responses={200: ResponseSpec(GenerationOut, generate_examples=False)},
+)
+async def get_generation(
+    runtime: Wired, identity: Person, generation_id: FromPath[UUID]
+) -> Response[bytes]:
+    """Show one generation with its concepts."""
+    found = await find_generation(runtime.app, identity.tenant_id, generation_id)
+    return Response(found["document"].encode(), media_type="application/json")
+
+
+ROUTES: Final = (get_generations, get_generation)

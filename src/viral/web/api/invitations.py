@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 import msgspec
@@ -74,3 +75,6 @@ async def take_invitation_back(
         raise NotFound(f"There is no invitation {invitation_id} that waits.")
     await revoke_invitation(session, identity.credential, invitation_id)
     await note_deed(request, session, identity, "revoked invitation", emails[invitation_id])
+
+
+ROUTES: Final = (get_invitations, invite_person, take_invitation_back)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Final
 from uuid import UUID
 
 import msgspec
@@ -13,6 +13,7 @@ from litestar.params import FromPath, FromQuery, QueryParameter
 from viral.errors import JobEnded
 from viral.features.jobs.queue import cancel_jobs, find_job, newest_jobs, retry_jobs
 from viral.schema.operations import Job
+from viral.schema.vocabulary import JobStatus
 from viral.web.cursors import Place, cursor_at, place_of
 from viral.web.dependencies import Person, Transaction
 from viral.web.requests import WebRequest
@@ -51,12 +52,18 @@ async def get_jobs(
     session: Transaction,
     limit: Annotated[int, QueryParameter(ge=1, le=MOST_JOBS)] = 20,
     cursor: FromQuery[str | None] = None,
+    status: FromQuery[JobStatus | None] = None,
+    job_type: FromQuery[str | None] = None,
 ) -> JobsPage:
     """List jobs, newest first, a page at a time."""
     site: Site = request.app.state.site
     before = place_of(site, identity.tenant_id, cursor, purpose=PURPOSE)
     found = await newest_jobs(
-        session, limit=limit + 1, before=None if before is None else before[1]
+        session,
+        limit=limit + 1,
+        before=None if before is None else before[1],
+        status=status,
+        job_type=job_type,
     )
     next_cursor = None
     if len(found) > limit:
@@ -102,3 +109,6 @@ def _job(job: Job) -> JobOut:
         started_at=job.started_at,
         completed_at=job.completed_at,
     )
+
+
+ROUTES: Final = (get_jobs, get_job, cancel, retry)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 import msgspec
@@ -112,3 +113,6 @@ async def _visible(session: AsyncSession, identity: Identity) -> Sequence[ApiKey
     if identity.is_admin:
         return keys
     return [each for each in keys if each.user_id == identity.user_id]
+
+
+ROUTES: Final = (get_keys, make_key, take_key_back)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 import msgspec
@@ -108,3 +109,6 @@ def _member(member: Member) -> MemberOut:
         joined_at=member.joined_at,
         last_login_at=member.last_login_at,
     )
+
+
+ROUTES: Final = (get_members, get_member, give_role, remove_member)

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+from datetime import date, datetime, timedelta
+from functools import partial
+from typing import Annotated, Final
 from uuid import UUID
 
 import msgspec
-from litestar import post
+from litestar import get, post
 from litestar.datastructures import UploadFile
-from litestar.params import JSONBody, MultipartBody
+from litestar.params import FromQuery, JSONBody, MultipartBody, QueryParameter
 
 from viral.errors import BadInput
 from viral.features.performance.imports import ImportReport
-from viral.web.dependencies import Transaction, Wired
+from viral.features.performance.readings import list_readings
+from viral.features.performance.weeks import WeekOfPosts, posts_by_week
+from viral.schema.results import PerformanceFeedback
+from viral.schema.vocabulary import Platform, category_of
+from viral.web.cursors import Place, cursor_at, place_of
+from viral.web.dependencies import Person, Transaction, Wired
 from viral.web.forms import Form
+from viral.web.requests import WebRequest
+from viral.web.site import Site
 from viral.web.uploads import LARGEST_BYTES, read_content, read_upload, take_in
+
+PURPOSE = "results"
+MOST_RESULTS = 200
+MOST_WEEKS = 104
 
 
 class ResultIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -64,6 +78,86 @@ class ResultsStored(msgspec.Struct, frozen=True):
     rejects: list[RowLeftOut]
 
 
+class ResultOut(msgspec.Struct, frozen=True):
+    """The counts of one video, as they were read on one day.
+
+    The scores are null until the learner took it in; `engagement_rate` is a share of the views.
+    """
+
+    id: UUID
+    video: str
+    platform: str
+    concept_id: UUID
+    variant_id: UUID | None
+    title: str
+    category: str
+    published_at: datetime
+    observed_on: date
+    reported_at: datetime
+    source: str
+    views: int
+    likes: int | None
+    comments: int | None
+    shares: int | None
+    followers: int | None
+    engagement_rate: float
+    engagement_score: float | None
+    reach_score: float | None
+
+
+class ResultsPage(msgspec.Struct, frozen=True):
+    """Results, those that came in last first; `next_cursor` leads on and is null at the end."""
+
+    results: list[ResultOut]
+    next_cursor: str | None
+
+
+@get("/performance", operation_id="list_results")
+async def get_results(
+    request: WebRequest,
+    identity: Person,
+    session: Transaction,
+    limit: Annotated[int, QueryParameter(ge=1, le=MOST_RESULTS)] = 50,
+    cursor: FromQuery[str | None] = None,
+    platform: FromQuery[Platform | None] = None,
+    concept_id: FromQuery[UUID | None] = None,
+) -> ResultsPage:
+    """List results, those that came in last first, a page at a time."""
+    site: Site = request.app.state.site
+    found = await list_readings(
+        session,
+        limit=limit + 1,
+        before=place_of(site, identity.tenant_id, cursor, purpose=PURPOSE),
+        platform=platform,
+        concept_id=concept_id,
+    )
+    next_cursor = None
+    if len(found) > limit:
+        last = Place(found[limit - 1].reported_at, found[limit - 1].id)
+        next_cursor = cursor_at(site, identity.tenant_id, last, purpose=PURPOSE)
+    return ResultsPage([_result(each) for each in found[:limit]], next_cursor)
+
+
+@get("/performance/weeks", operation_id="list_weeks")
+async def get_weeks(
+    runtime: Wired,
+    identity: Person,
+    weeks: Annotated[int, QueryParameter(ge=1, le=MOST_WEEKS)] = 12,
+    platform: FromQuery[Platform | None] = None,
+    category: FromQuery[str | None] = None,
+) -> list[WeekOfPosts]:
+    """List what posts reached from week to week, by platform and by category."""
+    return await runtime.reading.read(
+        identity.tenant_id,
+        partial(
+            posts_by_week,
+            since=runtime.clock() - timedelta(weeks=weeks),
+            platform=platform,
+            category=None if category is None else category_of(category),
+        ),
+    )
+
+
 @post("/performance", operation_id="add_results")
 async def add_results(
     runtime: Wired, session: Transaction, data: JSONBody[list[ResultIn]]
@@ -98,3 +192,30 @@ def _stored(report: ImportReport) -> ResultsStored:
             RowLeftOut(each.line, each.column, each.value, each.reason) for each in report.rejects
         ],
     )
+
+
+def _result(reading: PerformanceFeedback) -> ResultOut:
+    return ResultOut(
+        id=reading.id,
+        video=reading.external_id,
+        platform=reading.platform,
+        concept_id=reading.concept_id,
+        variant_id=reading.variant_id,
+        title=reading.concept_title,
+        category=reading.category,
+        published_at=reading.published_at,
+        observed_on=reading.observed_on,
+        reported_at=reading.reported_at,
+        source=reading.data_source,
+        views=reading.views,
+        likes=reading.likes,
+        comments=reading.comments,
+        shares=reading.shares,
+        followers=reading.followers,
+        engagement_rate=reading.engagement_rate,
+        engagement_score=reading.engagement_score,
+        reach_score=reading.reach_score,
+    )
+
+
+ROUTES: Final = (get_results, get_weeks, add_results, add_file)

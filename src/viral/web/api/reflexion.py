@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Final
 from uuid import UUID
 
 import msgspec
 from litestar import get, post
-from litestar.params import FromPath, JSONBody, QueryParameter
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from viral.features.jobs.queue import ask_for_reflexion
@@ -22,9 +22,13 @@ from viral.features.reflexion.why import Why, why_concept
 from viral.features.scoring.labels import label_of
 from viral.schema.learning import ReflexionInsight, ScoringAdjustment
 from viral.schema.vocabulary import Goal, Platform
+from viral.web.cursors import cursor_at, place_at
 from viral.web.dependencies import Person, Transaction, Wired
 from viral.web.door import operators_only
+from viral.web.requests import WebRequest
+from viral.web.site import Site
 
+PURPOSE = "adjustments"
 MOST_ROWS = 200
 Limit = Annotated[int, QueryParameter(ge=1, le=MOST_ROWS)]
 
@@ -65,7 +69,23 @@ class AdjustmentOut(msgspec.Struct, frozen=True):
     applied_at: datetime
     undone_at: datetime | None
     undone_because: str | None
+    critique_id: UUID
     insight_id: UUID | None
+
+
+class AdjustmentsPage(msgspec.Struct, frozen=True):
+    """Adjustments, newest first; `next_cursor` leads to older ones and is null at the end."""
+
+    adjustments: list[AdjustmentOut]
+    next_cursor: str | None
+
+
+class Standing(msgspec.Struct, frozen=True, array_like=True):
+    """The last adjustment of a page."""
+
+    applied_at: datetime
+    size: float
+    id: UUID
 
 
 class InsightOut(msgspec.Struct, frozen=True):
@@ -131,13 +151,35 @@ async def start_run(session: Transaction) -> JobAsked:
 
 @get("/reflexion/adjustments", operation_id="list_adjustments")
 async def get_adjustments(
-    runtime: Wired, identity: Person, limit: Limit = 50
-) -> list[AdjustmentOut]:
-    """List the newest adjustments."""
+    request: WebRequest,
+    runtime: Wired,
+    identity: Person,
+    limit: Limit = 50,
+    cursor: FromQuery[str | None] = None,
+    platform: FromQuery[Platform | None] = None,
+    undone: FromQuery[bool | None] = None,
+) -> AdjustmentsPage:
+    """List adjustments, newest first and the largest of a run first, a page at a time."""
+    site: Site = request.app.state.site
+    after = place_at(site, identity.tenant_id, cursor, Standing, purpose=PURPOSE)
     found = await runtime.reading.read(
-        identity.tenant_id, partial(status.list_adjustments, limit=limit)
+        identity.tenant_id,
+        partial(
+            status.list_adjustments,
+            limit=limit + 1,
+            after=None
+            if after is None
+            else status.AdjustmentPlace(after.applied_at, after.size, after.id),
+            platform=platform,
+            is_undone=undone,
+        ),
     )
-    return [_adjustment(each) for each in found]
+    next_cursor = None
+    if len(found) > limit:
+        last = found[limit - 1]
+        place = Standing(last.applied_at, abs(last.new_value - last.old_value), last.id)
+        next_cursor = cursor_at(site, identity.tenant_id, place, purpose=PURPOSE)
+    return AdjustmentsPage([_adjustment(each) for each in found[:limit]], next_cursor)
 
 
 @post(
@@ -198,13 +240,13 @@ async def undo_shared(
 
 @get("/reflexion/report", operation_id="get_report")
 async def get_report(runtime: Wired, identity: Person) -> ReflexionReport:
-    """Show whether learning helps, what its guards wait for, what is on trial, how critics do."""
+    """Show whether learning helps, what guards wait for, what is on trial, how critics do."""
     return await runtime.reading.read(identity.tenant_id, reflexion_report)
 
 
 @get("/reflexion/why/{concept_id:uuid}", operation_id="explain_concept")
 async def get_why(runtime: Wired, session: Transaction, concept_id: FromPath[UUID]) -> list[Why]:
-    """Show why a concept scores as it does, on each platform: effects and what they rest on."""
+    """Show why a concept scores as it does on each platform, and what that rests on."""
     _, whys = await why_concept(session, concept_id, hashed=runtime.hashed)
     return whys
 
@@ -257,6 +299,7 @@ def _adjustment(row: ScoringAdjustment) -> AdjustmentOut:
         applied_at=row.applied_at,
         undone_at=row.reverted_at,
         undone_because=row.revert_reason,
+        critique_id=row.critique_id,
         insight_id=row.insight_id,
     )
 
@@ -280,3 +323,18 @@ def _insight(row: ReflexionInsight) -> InsightOut:
         z=row.z,
         gain=row.gain,
     )
+
+
+ROUTES: Final = (
+    get_status,
+    start_run,
+    get_adjustments,
+    undo,
+    undo_whole_run,
+    get_insights,
+    undo_tested_insight,
+    undo_shared,
+    get_report,
+    get_why,
+    check_replay,
+)

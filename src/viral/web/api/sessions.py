@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 import msgspec
@@ -74,3 +75,6 @@ async def get_memberships(identity: Person, session: Transaction) -> list[Member
         MembershipOut(each.membership_id, each.slug, each.name, each.role, each.is_current)
         for each in await list_own_tenants(session, identity.credential)
     ]
+
+
+ROUTES: Final = (get_sessions, sign_out_everywhere, get_memberships)

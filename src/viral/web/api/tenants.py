@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 import msgspec
@@ -85,3 +86,6 @@ def _tenant(tenant: Tenant, *, now: datetime) -> TenantOut:
         is_demo=tenant.is_demo,
         quota=QuotaOut(quota.used, quota.allowed, quota.renews_at),
     )
+
+
+ROUTES: Final = (get_tenant, rename, get_tenants)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Final
 from uuid import UUID
 
 import msgspec
@@ -17,6 +17,7 @@ from viral.features.trends import Position, Topic, import_trends, list_topics, p
 from viral.features.trends.files import TrendsFile, parse_trends
 from viral.features.trends.sources import SCHEDULE, TRENDS_FETCH, list_sources
 from viral.schema.vocabulary import category_of
+from viral.web.cursors import cursor_at, place_at
 from viral.web.dependencies import Person, Transaction, Wired
 from viral.web.door import operators_only
 from viral.web.requests import WebRequest
@@ -107,19 +108,21 @@ async def get_trends(
 ) -> TrendsPage:
     """List the topics of the newest days, strongest first, a page at a time."""
     site: Site = request.app.state.site
+    after = place_at(site, identity.tenant_id, cursor, TrendPlace, purpose=PURPOSE)
     found = await list_topics(
         session,
         limit=limit + 1,
         category=category_of(category) if category else None,
         source=source,
-        after=_position(site, identity.tenant_id, cursor),
+        after=None
+        if after is None
+        else Position(after.day, after.score, after.external_id, after.source),
     )
     next_cursor = None
     if len(found) > limit:
         last = position_of(found[limit - 1])
         place = TrendPlace(last.day, last.score, last.external_id, last.source)
-        content = msgspec.json.encode(place)
-        next_cursor = site.seals.seal(PURPOSE, str(identity.tenant_id), content)
+        next_cursor = cursor_at(site, identity.tenant_id, place, purpose=PURPOSE)
     return TrendsPage([_trend(each) for each in found[:limit]], next_cursor)
 
 
@@ -168,17 +171,9 @@ def _trend(topic: Topic) -> TrendOut:
     )
 
 
-def _position(site: Site, tenant_id: UUID, cursor: str | None) -> Position | None:
-    """Open a cursor; BadInput when it was made for another tenant, for another list, or by hand."""
-    if cursor is None:
-        return None
-    content = site.seals.open(PURPOSE, str(tenant_id), cursor)
-    if content is None:
-        raise BadInput("The cursor is not one of yours.", hint="Begin without a cursor.")
-    place = msgspec.json.decode(content, type=TrendPlace)
-    return Position(place.day, place.score, place.external_id, place.source)
-
-
 def _read(entries: list[TrendIn]) -> TrendsFile:
     """Have the entries checked as those of a file."""
     return parse_trends(msgspec.json.encode(entries), name="The list", source="api")
+
+
+ROUTES: Final = (get_trends, add_trends, fetch_now)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from random import Random
+from typing import Final
 from uuid import UUID
 
 import msgspec
@@ -85,3 +86,6 @@ def _variant(variant: ConceptVariant) -> VariantOut:
         is_selected=variant.is_selected,
         experiment_id=variant.experiment_id,
     )
+
+
+ROUTES: Final = (get_variants, add_variants, choose)

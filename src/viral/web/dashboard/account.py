@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from litestar import Response, get, post
 from litestar.params import URLEncodedBody
 from litestar.response import Redirect
@@ -75,3 +77,6 @@ async def give_password(
         await note_deed(request, session, identity, "set password")
     said = "The password is set. Other browsers that you were signed in with are signed out."
     return send_back(request, Flash("success", said))
+
+
+ROUTES: Final = (show_account, give_password)

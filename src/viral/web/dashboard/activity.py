@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import Final, get_args
 from urllib.parse import urlencode
 
 from litestar import Response, get
@@ -74,3 +74,6 @@ def _row(entry: AuditEntry, who: str) -> ActivityRow:
         details=tuple((name, str(value)) for name, value in entry.details.items()),
         address=entry.address,
     )
+
+
+ROUTES: Final = (show_activity,)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 from uuid import UUID
 
 import msgspec
@@ -13,11 +13,11 @@ from litestar.response import Redirect
 from viral.features.reflexion.learning import hold_learning
 from viral.features.reflexion.undo import BY_HAND, undo_adjustment, undo_insight, undo_run
 from viral.features.reflexion.versions import undo_version
-from viral.features.scoring.labels import label_of
+from viral.features.scoring.labels import label_of, points
 from viral.schema.learning import ReflexionInsight, ScoringAdjustment, SelfCritique
 from viral.schema.vocabulary import Confidence, Direction, platform_of
 from viral.web.dashboard.flashes import send_back
-from viral.web.dashboard.rendering import count, platform_name, points, when
+from viral.web.dashboard.rendering import count, platform_name, when
 from viral.web.dashboard.views import CritiqueRow, Flash, InsightRow
 from viral.web.dependencies import Person, Transaction, Wired
 from viral.web.door import operators_only
@@ -63,7 +63,7 @@ async def undo(
     )
     said = f"{what_of(undone)}, counts {points(undone.old_value)} points again"
     said += f" on {platform_name(undone.platform)}. {_FROM_NOW}"
-    return send_back(request, Flash("success", said), f"{PAGE}#adjustment-{adjustment_id}")
+    return send_back(request, Flash("success", said), change_url(adjustment_id))
 
 
 @post(
@@ -86,7 +86,7 @@ async def undo_whole_run(
     was = "is" if len(undone) == 1 else "are"
     said = f"{count(len(undone), 'change')} of {moment} {was} undone; what counted before counts"
     note = Flash("success", f"{said} again. {_FROM_NOW}")
-    return send_back(request, note, f"{PAGE}#adjustment-{adjustment_id}")
+    return send_back(request, note, change_url(adjustment_id))
 
 
 @post("/reflexion/insights/{insight_id:uuid}/undo", opt={"page": PAGE}, include_in_schema=False)
@@ -131,8 +131,14 @@ async def undo_shared_version(
     return send_back(request, Flash("success", said))
 
 
+def change_url(adjustment_id: UUID) -> str:
+    """Give the address of a change, on whichever page it is by now."""
+    return f"{PAGE}?change={adjustment_id}#adjustment-{adjustment_id}"
+
+
 def insight_row(row: ReflexionInsight) -> InsightRow:
     return InsightRow(
+        id=str(row.id),
         pattern=row.pattern,
         evidence_count=row.evidence_count,
         impact=msgspec.convert(row.impact, Literal["positive", "negative", "neutral"]),
@@ -162,3 +168,6 @@ def critique_row(row: SelfCritique) -> CritiqueRow:
 def what_of(row: ScoringAdjustment) -> str:
     """Say what an adjustment is about."""
     return f"{label_of(row.adjustment_type, row.category)}, {row.goal}"
+
+
+ROUTES: Final = (undo, undo_whole_run, undo_tested_insight, undo_shared_version)

@@ -17,7 +17,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from viral.features.generations.brief import topic_of
 from viral.features.generations.concepts import find_concept
 from viral.features.generations.drafts import Scene
-from viral.features.generations.history import variants_of
 from viral.features.generations.orders import find_generation
 from viral.features.performance.readings import latest_readings
 from viral.features.reflexion.critiques import outcome_of
@@ -30,11 +29,12 @@ from viral.features.reflexion.why import (
     why_concept,
 )
 from viral.features.tenants import own_tenant
-from viral.schema.content import Concept, ConceptVariant, Generation, Prediction
+from viral.schema.content import Concept, Generation, Prediction
 from viral.schema.results import PerformanceFeedback
 from viral.web.dashboard.charts import balanced, contribution_bars
 from viral.web.dashboard.rendering import render
 from viral.web.dashboard.switcher import page_of, send_page
+from viral.web.dashboard.variants import VariantsShown, variants_shown
 from viral.web.dependencies import Person, Transaction, Wired
 from viral.web.requests import WebRequest
 
@@ -82,17 +82,6 @@ class ReadingRow:
 
 
 @dataclass(frozen=True, slots=True)
-class VariantRow:
-    """Another way to tell the concept."""
-
-    label: str
-    title: str
-    hook: str
-    caption: str
-    is_selected: bool
-
-
-@dataclass(frozen=True, slots=True)
 class ConceptPage:
     """A concept with all that is known of it; `script_lines` are of scripts of another make."""
 
@@ -106,7 +95,7 @@ class ConceptPage:
     forecasts: tuple[Prediction, ...]
     shown: WhyShown | None
     readings: tuple[ReadingRow, ...]
-    variants: tuple[VariantRow, ...]
+    variants: VariantsShown
 
 
 @get("/concepts/{concept_id:uuid}", include_in_schema=False)
@@ -138,7 +127,9 @@ async def _concept_page(
     session: AsyncSession, concept: Concept, foretold: Sequence[Prediction], why: Why | None
 ) -> ConceptPage:
     readings = await latest_readings(session, concept.id)
-    variants = await variants_of(session, concept.id)
+    variants = await variants_shown(
+        session, concept, [each.platform for each in foretold], has_result=bool(readings)
+    )
     generation = await find_generation(session, concept)
     scenes, lines = _script(concept.script)
     works, posting = split_reasons_of_post(concept.why_it_works)
@@ -153,7 +144,7 @@ async def _concept_page(
         forecasts=tuple(foretold),
         shown=None if why is None else _why(why),
         readings=tuple(_reading(each, foretold) for each in readings),
-        variants=tuple(_variant(each) for each in variants),
+        variants=variants,
     )
 
 
@@ -227,5 +218,4 @@ def _reading(row: PerformanceFeedback, predictions: Sequence[Prediction]) -> Rea
     )
 
 
-def _variant(row: ConceptVariant) -> VariantRow:
-    return VariantRow(row.label, row.title, row.hook or "", row.caption, row.is_selected)
+ROUTES: Final = (show_concept,)

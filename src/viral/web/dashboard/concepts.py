@@ -100,3 +100,6 @@ def _page_before(request: WebRequest) -> str:
     if not is_ours:
         return "/concepts"
     return f"{page.path}?{page.query}" if page.query else page.path
+
+
+ROUTES: Final = (keep,)

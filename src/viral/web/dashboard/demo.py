@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Final
 from uuid import UUID
 
 from litestar import post
@@ -78,3 +79,6 @@ async def _own_studio(runtime: Runtime, identity: Identity, name: str) -> UUID:
             session, tenant_id=tenant_id, user_id=identity.user_id, role="ADMIN"
         )
         return member.id
+
+
+ROUTES: Final = (remove_demo,)

@@ -6,7 +6,8 @@ from litestar import Response, get
 from litestar.enums import MediaType
 from litestar.template.base import csrf_token
 
-from viral.web.dashboard import charts
+from viral.web.dashboard.charts import DESKTOP, PHONE, Rule, Series, line_chart
+from viral.web.dashboard.figures import Figure, Reading
 from viral.web.dashboard.rendering import render
 from viral.web.dashboard.views import Failure, Flash, Page, ShownOnce
 from viral.web.dependencies import Wired
@@ -44,6 +45,7 @@ FLASHES = (
     Flash("error", "The file has no column views.", "bad_input", request_id="71ab0c29"),
 )
 FAILURE = Failure("The changes could not be read.", "Try again.", "server_unreachable", "71ab0c29")
+UNMEASURED = Figure("How fast are requests answered?", "", empty="Nothing measured in this time.")
 LINES = (
     ((1, 16.0), (2, 15.2), (3, 13.9), (4, 12.1), (5, 11.0)),
     ((1, 16.1), (2, 16.0), (3, 15.4), (4, 15.9), (5, 15.2)),
@@ -53,23 +55,42 @@ LINES = (
 @get("/design", include_in_schema=False)
 async def show_design(request: WebRequest, runtime: Wired) -> Response[str]:
     """Show every component twice, side by side."""
-    names = ("learning", "without")
-    chart = charts.line_chart(
-        tuple(charts.Series(name, points) for name, points in zip(names, LINES, strict=True)),
-        size=charts.PHONE,
-        summary="Predictions with learning miss by 11 points, without by 15.2.",
-        unit="points",
-        x_title="results, in order",
-        rules=(charts.Rule(3, "2 changes"),),
-    )
     page = Page(now=runtime.clock(), csrf_token=csrf_token({"request": request}))
     html = render(
         "design.html",
         page=page,
-        chart=chart,
+        figure=_figure(),
+        unmeasured=UNMEASURED,
         failed=FAILURE,
         icons=ICONS,
         samples=FLASHES,
         secret=ShownOnce("vd_live_0123456789", "Nightly import"),
     )
     return Response(html, media_type=MediaType.HTML)
+
+
+def _figure() -> Figure:
+    names = ("learning", "without")
+    series = [Series(name, points) for name, points in zip(names, LINES, strict=True)]
+    rows = [(f"{x}", f"{y}", f"{other}") for (x, y), (_, other) in zip(*LINES, strict=True)]
+    charts = tuple(
+        line_chart(
+            series,
+            size=size,
+            summary="Predictions with learning miss by 11 points, without by 15.2.",
+            unit="points",
+            x_title="results, in order",
+            rules=(Rule(3, "2 changes"),),
+        )
+        for size in (DESKTOP, PHONE)
+    )
+    return Figure(
+        title="Does the error fall?",
+        caption="Mean miss in points. Dotted line: changes published.",
+        charts=charts,
+        columns=("Result", "Learning", "Without"),
+        readings=tuple(
+            Reading(each, f"Result {each[0]}: learning {each[1]}, without {each[2]}.")
+            for each in rows
+        ),
+    )

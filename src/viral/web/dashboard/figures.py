@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from litestar import Response
 from markupsafe import Markup
 
-# What a spreadsheet takes for a formula; names of categories are whatever a file said.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+from viral.database.values import harmless
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +26,18 @@ class Figure:
     """A chart with its question; the readings stand in the order of the crosshair's places.
 
     `columns` name the cells; `keys` are classes and what they stand for, where no line says so.
+    Without readings nothing was measured: `empty` says so in the chart's place.
     """
 
     title: str
     caption: str
-    charts: tuple[Markup, ...]
-    columns: tuple[str, ...]
-    readings: tuple[Reading, ...]
-    csv_url: str
+    charts: tuple[Markup, ...] = ()
+    columns: tuple[str, ...] = ()
+    readings: tuple[Reading, ...] = ()
+    csv_url: str | None = None
     keys: tuple[tuple[str, str], ...] = ()
+    id: str | None = None
+    empty: str = ""
 
 
 def csv_answer(
@@ -45,13 +47,9 @@ def csv_answer(
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(columns)
-    writer.writerows([_harmless(cell) for cell in row] for row in rows)
+    writer.writerows([harmless(cell) for cell in row] for row in rows)
     return Response(
         text.getvalue(),
         media_type="text/csv",
         headers={"Content-Disposition": f'attachment; filename="{name}.csv"'},
     )
-
-
-def _harmless(cell: object) -> object:
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell

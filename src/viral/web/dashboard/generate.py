@@ -300,3 +300,6 @@ def state_of(job: Job) -> State:
             return "scoring" if job.progress >= WRITING_SHARE else "writing"
         case _:
             return "again" if job.attempts else "waiting"
+
+
+ROUTES: Final = (show_generate, generate, cancel_order)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -13,13 +13,11 @@ from litestar.response import Redirect
 
 from viral.errors import BadInput
 from viral.features.generations.concepts import find_concept
+from viral.features.generations.exports import export_concepts
 from viral.features.generations.history import (
     LONGEST_WORD,
     MOST_WORDS,
     ConceptFilter,
-    all_concepts,
-    as_csv,
-    as_json_lines,
     search_concepts,
 )
 from viral.features.reflexion.status import outcomes_of
@@ -198,13 +196,9 @@ async def export(
 ) -> Response[str]:
     """Give the newest 10,000 of the filtered concepts as CSV, or as JSON, one object a line."""
     wanted = Filters(q.strip(), category, platform, status, bool(favorites)).wanted
-    parts: list[str] = []
-    async for found in all_concepts(session, wanted, most=MOST_EXPORTED):
-        parts.append(
-            as_csv(found, with_header=not parts) if format == "csv" else as_json_lines(found)
-        )
+    parts = export_concepts(session, wanted, form=format, most=MOST_EXPORTED)
     return Response(
-        "".join(parts),
+        "".join([text async for text, _ in parts]),
         media_type="text/csv" if format == "csv" else "application/x-ndjson",
         headers={"Content-Disposition": f'attachment; filename="concepts.{format}"'},
     )
@@ -227,3 +221,6 @@ def _comparison(first: Concept, second: Concept, outcomes: Outcomes) -> CompareP
     return ComparePage(
         (concept_card(first, outcomes, best), concept_card(second, outcomes, best)), best
     )
+
+
+ROUTES: Final = (show_history, compare, export)

@@ -8,18 +8,22 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from sqlalchemy import func, select
+
 from viral.errors import ViralError
 from viral.features.jobs.listing import queue_stats
 from viral.features.usage.measurements import Step, database_size, measured
 from viral.postgres.backup.verify import read_verified
 from viral.postgres.installation import load_or_create_installation
 from viral.runtime import Runtime
+from viral.schema.tenants import Tenant
 from viral.servers import backup_catalogue, backup_target
 from viral.web.dashboard.views import Failure
 
 # A target far away must not hold up the page.
 BACKUPS_WITHIN_S: Final = 3.0
 _HOUR: Final = timedelta(hours=1)
+_DAY: Final = timedelta(days=1)
 # Workers are counted once a minute; an older count says nothing about now.
 _RECENT: Final = timedelta(minutes=3)
 
@@ -37,7 +41,11 @@ class LastBackup:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What is true now; `hour` sums the last hour up, and is None where nothing was measured."""
+    """What is true now; `hour` sums the last hour up, and is None where nothing was measured.
+
+    `has_just_started` is before a worker can have been counted; `is_young` is an installation with
+    less than a day of data, where no backup is missed yet.
+    """
 
     hour: Step | None
     workers: int | None
@@ -47,15 +55,23 @@ class Standing:
     database_bytes: int
     sizes: tuple[float, ...]
     backup: LastBackup | Failure | None
+    has_just_started: bool
+    is_young: bool
 
 
-async def standing_of(runtime: Runtime, steps: Sequence[Step], *, now: datetime) -> Standing:
-    """Read how things stand, as the system; `steps` give the history of the database's size."""
+async def standing_of(
+    runtime: Runtime, steps: Sequence[Step], *, started_at: datetime, now: datetime
+) -> Standing:
+    """Read how things stand, as the system; `steps` give the history of the database's size.
+
+    `started_at` is when this process began to answer.
+    """
     async with runtime.system.session_without_tenant() as session:
         hour = await measured(session, since=now - _HOUR, step=2 * _HOUR, until=now)
         minutes = await measured(session, since=now - _RECENT, step=2 * _RECENT, until=now)
         stats = await queue_stats(session)
         size = await database_size(session)
+        first = await session.scalar(select(func.min(Tenant.created_at)))
     workers = minutes[0].workers if minutes else None
     return Standing(
         hour=hour[0] if hour else None,
@@ -66,6 +82,8 @@ async def standing_of(runtime: Runtime, steps: Sequence[Step], *, now: datetime)
         database_bytes=size,
         sizes=tuple(each.database_bytes for each in steps if each.database_bytes is not None),
         backup=await _last_backup(runtime),
+        has_just_started=now - started_at < _RECENT,
+        is_young=first is None or now - first < _DAY,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Final
 from uuid import UUID
@@ -55,6 +56,7 @@ PURPOSE: Final = "jobs page"
 ROWS_SHOWN: Final = 25
 # More than a person looks through; a count of all would read a whole queue.
 COUNTED: Final = 10_000
+_Change = Callable[[AsyncSession, Sequence[UUID]], Awaitable[list[UUID]]]
 TypeAsked = Annotated[str, QueryParameter(name="type")]
 
 
@@ -191,12 +193,7 @@ async def retry_job(
 ) -> Redirect:
     """Put a failed or canceled job back into the queue."""
     job = await _find(runtime, identity, session, job_id)
-    if job.tenant_id is not None:
-        done = await retry_jobs(session, [job_id])
-    else:
-        async with runtime.system.session_without_tenant() as system:
-            done = await retry_system_jobs(system, [job_id])
-    if not done:
+    if not await _changed(runtime, session, job, own=retry_jobs, of_system=retry_system_jobs):
         raise JobEnded(f"The job is {STATES[job.status]}: only failed and canceled ones are tried.")
     note = Flash("success", f"“{in_words(job.job_type)}” is in the queue again.")
     return send_back(request, note, _back(job_id, Asked(status, job_type, view)))
@@ -216,15 +213,20 @@ async def cancel_job(
 ) -> Redirect:
     """Cancel a job that has not ended; one that runs is interrupted within seconds."""
     job = await _find(runtime, identity, session, job_id)
-    if job.tenant_id is not None:
-        done = await cancel_jobs(session, [job_id])
-    else:
-        async with runtime.system.session_without_tenant() as system:
-            done = await cancel_system_jobs(system, [job_id])
-    if not done:
+    if not await _changed(runtime, session, job, own=cancel_jobs, of_system=cancel_system_jobs):
         raise JobEnded(f"The job is {STATES[job.status]}: there is nothing left to cancel.")
     note = Flash("success", f"“{in_words(job.job_type)}” is canceled.")
     return send_back(request, note, _back(job_id, Asked(status, job_type, view)))
+
+
+async def _changed(
+    runtime: Runtime, session: AsyncSession, job: Job, *, own: _Change, of_system: _Change
+) -> bool:
+    """Change a job of the session's tenant, or as the system one of nobody's."""
+    if job.tenant_id is not None:
+        return bool(await own(session, [job.id]))
+    async with runtime.system.session_without_tenant() as system:
+        return bool(await of_system(system, [job.id]))
 
 
 def _back(job_id: UUID, asked: Asked) -> str:
@@ -268,3 +270,6 @@ async def _read(
 
 def _pretty(value: object) -> str:
     return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+
+
+ROUTES: Final = (show_jobs, show_job, retry_job, cancel_job)

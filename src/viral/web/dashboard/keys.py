@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Final, Literal
 from uuid import UUID
 
 from litestar import Response, get, post
@@ -156,3 +156,6 @@ def _row(
         is_expired=key.expires_at is not None and key.expires_at <= now,
         may_revoke=identity.is_admin or key.user_id == identity.user_id,
     )
+
+
+ROUTES: Final = (show_keys, make_key, take_key_back)

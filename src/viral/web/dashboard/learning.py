@@ -1,30 +1,28 @@
-"""Learning: its curve and the data of it, and the forms that feed it."""
+"""Learning: the forms that feed it, and the data of its curve."""
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterator, Sequence
-from datetime import datetime
+from typing import Final
 
 from litestar import Response, get, post
 from litestar.datastructures import UploadFile
 from litestar.params import MultipartBody, URLEncodedBody
 from litestar.response import Redirect
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from viral.features.jobs.queue import ask_for_reflexion
 from viral.features.performance.imports import ImportReport
-from viral.features.reflexion.status import FEWEST_RESULTS, WINDOW, ScoredResult, scored_results
+from viral.features.reflexion.status import count_results, scored_results
+from viral.web.dashboard.curve import CSV_URL
 from viral.web.dashboard.figures import csv_answer
 from viral.web.dashboard.flashes import send_back
 from viral.web.dashboard.rendering import count
-from viral.web.dashboard.views import CurvePoint, CurveRule, Flash, LearningCurve
+from viral.web.dashboard.views import Flash
 from viral.web.dependencies import Person, Transaction, Wired
 from viral.web.forms import Form
 from viral.web.requests import WebRequest
 from viral.web.uploads import LARGEST_BYTES, read_upload, take_in
 
-MOST_POINTS = 120
-CSV_URL = "/learning.csv"
 REJECTS_NAMED = 3
 
 
@@ -49,7 +47,7 @@ async def import_file(
     """Take in a file of results; rows that cannot be used are named."""
     found = await read_upload(data.file, now=runtime.clock())
     report = await take_in(session, found, data_source="file")
-    return send_back(request, import_note(report))
+    return send_back(request, await import_note(session, report))
 
 
 @post("/reflexion/runs", opt={"page": "/reflexion"}, include_in_schema=False)
@@ -58,11 +56,15 @@ async def learn(
     session: Transaction,
     data: URLEncodedBody[Form],  # noqa: ARG001 - its shape is checked
 ) -> Redirect:
-    """Ask for learning from the results that wait."""
+    """Ask for learning from the results that wait, if any do."""
+    _, waiting = await count_results(session)
+    if not waiting:
+        return send_back(request, Flash("info", "Nothing waits: there is no result to learn from."))
     await ask_for_reflexion(session)
-    return send_back(
-        request, Flash("info", "Learning has begun. What it finds appears on this page.")
+    said = (
+        f"Learning from {count(waiting, 'result')} has begun. What it finds appears on this page."
     )
+    return send_back(request, Flash("info", said))
 
 
 @get(CSV_URL, include_in_schema=False)
@@ -97,60 +99,13 @@ async def learning_csv(runtime: Wired, identity: Person) -> Response[str]:
     )
 
 
-def learning_curve(
-    results: Sequence[ScoredResult], changes: Sequence[tuple[datetime, int]]
-) -> LearningCurve:
-    """Draw rolling errors, with a rule wherever adjustments were published."""
-    if len(results) < FEWEST_RESULTS:
-        return LearningCurve(window=WINDOW, results_needed=FEWEST_RESULTS - len(results))
-    points = list(_rolling(results))
-    return LearningCurve(
-        window=WINDOW,
-        points=tuple(_thinned(points)),
-        rules=tuple(_rules(results, changes)),
-        csv_url=CSV_URL,
-    )
-
-
-def _rolling(results: Sequence[ScoredResult]) -> Iterator[CurvePoint]:
-    for end in range(FEWEST_RESULTS, len(results) + 1):
-        last = results[max(0, end - WINDOW) : end]
-        yield CurvePoint(
-            number=last[-1].number,
-            measured_at=last[-1].measured_at,
-            with_learning=sum(each.error for each in last) / len(last),
-            without_learning=sum(each.error_without_learning for each in last) / len(last),
-        )
-
-
-def _thinned(points: Sequence[CurvePoint]) -> Sequence[CurvePoint]:
-    """Keep points evenly spread, first and last among them: a page shows no more than that."""
-    if len(points) <= MOST_POINTS:
-        return points
-    step = (len(points) - 1) / (MOST_POINTS - 1)
-    return [points[round(place * step)] for place in range(MOST_POINTS)]
-
-
-def _rules(
-    results: Sequence[ScoredResult], changes: Sequence[tuple[datetime, int]]
-) -> Iterator[CurveRule]:
-    measured = sorted(each.measured_at for each in results)
-    by_place: dict[int, int] = {}
-    for applied_at, changed in changes:
-        place = bisect_right(measured, applied_at)
-        by_place[place] = by_place.get(place, 0) + changed
-    for place, changed in by_place.items():
-        if place >= FEWEST_RESULTS:
-            yield CurveRule(place, count(changed, "change"))
-
-
-def import_note(report: ImportReport) -> Flash:
-    """Say what became of rows."""
+async def import_note(session: AsyncSession, report: ImportReport) -> Flash:
+    """Say what became of rows, and when what was stored is learned from."""
     said = f"{count(report.stored, 'result')} stored"
     if report.known:
         said += f", {report.known:,} known before"
-    if report.early:
-        said += f"; {report.early:,} read within two days of publication, so add them again later"
+    if report.stored:
+        said += f". {await _when_learned(session, report)}"
     if not report.rejects:
         return Flash("success" if report.stored else "info", f"{said}.")
     named = "; ".join(
@@ -164,3 +119,27 @@ def import_note(report: ImportReport) -> Flash:
         f"{said}. {count(len(report.rejects), 'row')} left out: {named}.",
         code="rows_left_out",
     )
+
+
+async def _when_learned(session: AsyncSession, report: ImportReport) -> str:
+    _, waiting = await count_results(session)
+    ripe = report.stored - report.early
+    said = []
+    if ripe and waiting:
+        are = "is" if waiting == 1 else "are"
+        which = "It" if waiting == 1 else "They"
+        if waiting != report.stored:
+            which = count(waiting, "waiting result")
+        said.append(f"{which} {are} learned from in a moment")
+    elif ripe:
+        said.append("Nothing of it waits: a video is learned from once")
+    if report.early:
+        was = "was" if report.early == 1 else "were"
+        said.append(
+            f"{report.early:,} {was} read within two days of publication:"
+            " learning waits until you add a later reading"
+        )
+    return ". ".join(said)
+
+
+ROUTES: Final = (import_file, learn, learning_csv)

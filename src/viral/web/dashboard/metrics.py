@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,14 +19,16 @@ from viral.features.usage.requests import ApiUse, EndpointUse, use_of_api
 from viral.features.users.api_keys import key_names
 from viral.runtime import Runtime
 from viral.web.dashboard.charts import sparkline
+from viral.web.dashboard.figures import Figure, csv_answer
 from viral.web.dashboard.installation import Standing, standing_of
 from viral.web.dashboard.rendering import render
 from viral.web.dashboard.switcher import page_of, send_page
-from viral.web.dashboard.timelines import Figure, Line, figure
+from viral.web.dashboard.timelines import Line, figure
 from viral.web.dashboard.views import Choice
 from viral.web.dependencies import Person, Transaction, Wired
 from viral.web.door import operators_only
 from viral.web.requests import WebRequest
+from viral.web.traffic import Traffic
 
 PAGE: Final = "/metrics"
 ENDPOINTS_SHOWN: Final = 10
@@ -39,6 +39,9 @@ _MACHINE: Final = {
     "disk_pct": "disk",
     "connections_pct": "sessions",
 }
+_UNMEASURED: Final = (
+    "Nothing measured in this time. The web server and a worker each write a line a minute."
+)
 _COLUMNS: Final = (
     "since",
     "requests",
@@ -141,7 +144,9 @@ async def show_metrics(
         span=span,
         spans=tuple(Choice(name, each.label) for name, each in SPANS.items()),
         use=_use(use, SPANS[span], names, now=now),
-        system=await _system(runtime, SPANS[span], now=now) if identity.is_operator else None,
+        system=await _system(request, runtime, SPANS[span], now=now)
+        if identity.is_operator
+        else None,
     )
     page = await page_of(request, identity, session, tenant, now=now)
     return send_page(request, render("metrics.html", page=page, metrics=shown))
@@ -151,16 +156,17 @@ async def show_metrics(
 async def metrics_csv(runtime: Wired, span: FromQuery[str] = "24h") -> Response[str]:
     """Send the installation's measurements of a span, unrounded."""
     steps = await _measured(runtime, SPANS.get(span, SPANS["24h"]), now=runtime.clock())
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow((*_COLUMNS, *_MACHINE))
-    for each in steps:
-        told = [getattr(each, name) for name in _COLUMNS[1:]]
-        writer.writerow((each.at.isoformat(), *told, *(each.machine.get(of) for of in _MACHINE)))
-    return Response(
-        text.getvalue(),
-        media_type="text/csv",
-        headers={"Content-Disposition": 'attachment; filename="metrics.csv"'},
+    return csv_answer(
+        "metrics",
+        (*_COLUMNS, *_MACHINE),
+        (
+            (
+                each.at.isoformat(),
+                *(getattr(each, name) for name in _COLUMNS[1:]),
+                *(each.machine.get(of) for of in _MACHINE),
+            )
+            for each in steps
+        ),
     )
 
 
@@ -203,9 +209,13 @@ def _use(use: ApiUse, span: Span, names: Mapping[UUID, str], *, now: datetime) -
     )
 
 
-async def _system(runtime: Runtime, span: Span, *, now: datetime) -> SystemPage:
+async def _system(
+    request: WebRequest, runtime: Runtime, span: Span, *, now: datetime
+) -> SystemPage:
+    traffic: Traffic = request.app.state.traffic
     steps = await _measured(runtime, span, now=now)
-    return SystemPage(await standing_of(runtime, steps, now=now), _charts(steps, span, now=now))
+    standing = await standing_of(runtime, steps, started_at=traffic.started_at, now=now)
+    return SystemPage(standing, _charts(steps, span, now=now))
 
 
 async def _measured(runtime: Runtime, span: Span, *, now: datetime) -> list[Step]:
@@ -214,7 +224,7 @@ async def _measured(runtime: Runtime, span: Span, *, now: datetime) -> list[Step
 
 
 def _charts(steps: Sequence[Step], span: Span, *, now: datetime) -> tuple[Figure, ...]:
-    draw = partial(figure, moments=[each.at for each in steps], now=now)
+    draw = partial(figure, moments=[each.at for each in steps], now=now, empty=_UNMEASURED)
     machine = [
         Line(label, tuple(each.machine.get(name) for each in steps))
         for name, label in _MACHINE.items()
@@ -286,3 +296,6 @@ def _whole(moment: datetime, step: timedelta) -> datetime:
     """Cut a moment to a whole step of its day."""
     midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0)
     return midnight + (moment - midnight) // step * step
+
+
+ROUTES: Final = (show_metrics, metrics_csv)

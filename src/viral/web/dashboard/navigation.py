@@ -52,6 +52,7 @@ NAVIGATION: Final = (
             Entry("trends", "Trends", "/trends", "trends", key="t"),
             Entry("generate", "Generate", "/generate", "generate", key="g", is_in_bar=True),
             Entry("history", "History", "/concepts", "concepts", key="y", is_in_bar=True),
+            Entry("experiments", "Experiments", "/experiments", "experiments", key="x"),
         ),
     ),
     Group(

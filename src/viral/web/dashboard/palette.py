@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 from litestar import get
 from litestar.params import FromQuery
@@ -28,3 +30,6 @@ async def find(session: Transaction, q: FromQuery[str] = "") -> list[Found]:
         return []
     concepts = await search_concepts(session, ConceptFilter(search=q), limit=FOUND_AT_ONCE)
     return [Found(each.title, sentence(each.category), f"/concepts/{each.id}") for each in concepts]
+
+
+ROUTES: Final = (find,)

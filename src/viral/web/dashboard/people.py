@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Final
 from uuid import UUID
 
 from litestar import Response, get, post
@@ -190,3 +191,6 @@ async def _invitations(session: AsyncSession) -> tuple[InvitationRow, ...]:
         )
         for each in await list_invitations(session)
     )
+
+
+ROUTES: Final = (show_people, invite_person, take_invitation_back, give_role, remove_member)

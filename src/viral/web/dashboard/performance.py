@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -205,7 +205,8 @@ async def add_result(
         now=now,
     )
     if not found.rejects:
-        return send_back(request, import_note(await take_in(session, found, data_source="manual")))
+        report = await take_in(session, found, data_source="manual")
+        return send_back(request, await import_note(session, report))
     shown = await read_page(session, wanted=Wanted(), before=None, now=now)
     shown = replace(shown, entry=data, faults=tuple(found.rejects))
     return await _send(request, runtime, identity, session, shown, status=422)
@@ -230,7 +231,7 @@ async def take_rows(
     else:
         if data.step == "store":
             report = await take_in(session, found, data_source="manual")
-            return send_back(request, import_note(report))
+            return send_back(request, await import_note(session, report))
         async with session.begin_nested() as trial:
             report = await import_results(session, found.rows, data_source="manual")
             await trial.rollback()
@@ -357,3 +358,6 @@ async def _known_of(session: AsyncSession, concept_id: str) -> dict[str, object]
         # The reader says what is wrong with it.
         return {}
     return {"title": concept.title, "category": concept.category}
+
+
+ROUTES: Final = (show_performance, take_rows, add_result, weeks_csv)

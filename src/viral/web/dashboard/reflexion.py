@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from itertools import groupby
+from typing import Final
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -30,6 +31,7 @@ from viral.features.reflexion.timeline import (
     Kind,
     Standing,
     count_served,
+    end_before,
     gains_of,
     list_changes,
     runs_of,
@@ -39,8 +41,8 @@ from viral.runtime import Runtime
 from viral.schema.vocabulary import PLATFORMS, platform_of
 from viral.web.cursors import Place, cursor_at, place_of
 from viral.web.dashboard.changes import PAGE, critique_row, insight_row
+from viral.web.dashboard.curve import CSV_URL, learning_curve
 from viral.web.dashboard.figures import Figure, csv_answer
-from viral.web.dashboard.learning import CSV_URL, learning_curve
 from viral.web.dashboard.proof import (
     ACCURACY_CSV,
     CALIBRATION_CSV,
@@ -53,7 +55,7 @@ from viral.web.dashboard.proof import (
 from viral.web.dashboard.rendering import platform_name, render
 from viral.web.dashboard.story import RunRow, tell
 from viral.web.dashboard.switcher import page_of, send_page
-from viral.web.dashboard.views import Choice, CritiqueRow, InsightRow, LearningCurve
+from viral.web.dashboard.views import Choice, CritiqueRow, InsightRow
 from viral.web.dependencies import Person, Transaction, Wired
 from viral.web.requests import WebRequest
 from viral.web.site import Site
@@ -83,12 +85,12 @@ class InsightGroup:
 
 @dataclass(frozen=True, slots=True)
 class ReflexionPage:
-    """Everything that the page shows; `versions` are for operators."""
+    """Everything that the page shows; `change` is what a link led to, `versions` for operators."""
 
     learned: int
     waiting: int
     proof: Proof
-    curve: LearningCurve
+    curve: Figure | None
     scatter: Figure | None
     calibration: Figure | None
     guards: tuple[OwnGuard, ...]
@@ -99,8 +101,9 @@ class ReflexionPage:
     critics: tuple[CriticCalibration, ...]
     last: Place | None
     wanted: ChangeFilter
+    change: UUID | None
+    is_first: bool
     versions: tuple[SharedStanding, ...] = ()
-    is_first: bool = True
     older_url: str | None = None
 
     @property
@@ -128,8 +131,9 @@ async def show_reflexion(
     standing: FromQuery[str] = "",
     kind: FromQuery[str] = "",
     cursor: FromQuery[str | None] = None,
+    change: FromQuery[UUID | None] = None,
 ) -> Response[str]:
-    """Show the proof first, then what changed and why."""
+    """Show the proof first, then what changed and why; with `change` the page that it is on."""
     site: Site = request.app.state.site
     before = place_of(site, identity.tenant_id, cursor, purpose=PURPOSE)
     wanted = ChangeFilter(
@@ -137,8 +141,10 @@ async def show_reflexion(
         next((each for each in STANDINGS if each == standing), None),
         next((each for each in KINDS if each == kind), None),
     )
+    now = runtime.clock()
     shown = await runtime.reading.read(
-        identity.tenant_id, partial(read_page, wanted=wanted, before=before)
+        identity.tenant_id,
+        partial(read_page, wanted=wanted, before=before, change=change, now=now),
     )
     if shown.last is not None:
         older = cursor_at(site, identity.tenant_id, shown.last, purpose=PURPOSE)
@@ -147,10 +153,9 @@ async def show_reflexion(
         shown = replace(shown, older_url=f"{PAGE}?{kept}#changes")
     shown = replace(
         shown,
-        is_first=cursor is None,
         versions=await _versions(runtime) if identity.is_operator else (),
     )
-    page = await page_of(request, identity, session, await own_tenant(session), now=runtime.clock())
+    page = await page_of(request, identity, session, await own_tenant(session), now=now)
     return send_page(request, render("reflexion.html", page=page, reflexion=shown))
 
 
@@ -190,9 +195,16 @@ async def calibration_csv(runtime: Wired, identity: Person) -> Response[str]:
 
 
 async def read_page(
-    session: AsyncSession, *, wanted: ChangeFilter, before: tuple[datetime, UUID] | None
+    session: AsyncSession,
+    *,
+    wanted: ChangeFilter,
+    before: tuple[datetime, UUID] | None,
+    change: UUID | None,
+    now: datetime,
 ) -> ReflexionPage:
     """Read what the page shows; the number of queries does not grow with the data."""
+    if change is not None:
+        before = await end_before(session, change, limit=CHANGES_SHOWN)
     learned, waiting = await status.count_results(session)
     results = await status.scored_results(session, most=MOST_RESULTS)
     moments = await status.adjustment_times(session)
@@ -206,7 +218,7 @@ async def read_page(
         learned=learned,
         waiting=waiting,
         proof=proof_of(results),
-        curve=learning_curve(results, moments),
+        curve=learning_curve(results, moments, now=now),
         scatter=scatter_figure(results, csv_url=CSV_URL),
         calibration=calibration_figure(results),
         guards=tuple(await own_guards(session)),
@@ -225,6 +237,8 @@ async def read_page(
         critics=tuple(await critic_calibration(session)),
         last=Place(changes[-1].adjustment.applied_at, changes[-1].adjustment.id) if rest else None,
         wanted=wanted,
+        change=change,
+        is_first=before is None,
     )
 
 
@@ -239,3 +253,6 @@ async def _versions(runtime: Runtime) -> tuple[SharedStanding, ...]:
 
 def _choices(names: Mapping[Standing, str] | Mapping[Kind, str]) -> tuple[Choice, ...]:
     return tuple(Choice(*each) for each in names.items())
+
+
+ROUTES: Final = (show_reflexion, accuracy_csv, calibration_csv)

@@ -11,10 +11,11 @@ from typing import Final
 import jinja2
 from markupsafe import Markup, escape
 
+from viral.features.scoring.labels import points
 from viral.schema.vocabulary import PLATFORM_NAMES
 from viral.web.dashboard import charts
 from viral.web.dashboard.navigation import KEYS, NAVIGATION, TABS
-from viral.web.dashboard.views import Contribution, Failure, LearningCurve
+from viral.web.dashboard.views import Contribution, Failure
 
 TEMPLATES_FOLDER: Final = Path(__file__).parent / "templates"
 STATIC_FOLDER: Final = Path(__file__).parent / "static"
@@ -49,7 +50,6 @@ def environment() -> jinja2.Environment:
     offered: dict[str, object] = {
         "asset": asset,
         "key_list": KEYS,
-        "learning_charts": learning_charts,
         "meter": charts.meter,
         "navigation": NAVIGATION,
         "score_ring": charts.score_ring,
@@ -76,13 +76,9 @@ def asset(name: str) -> str:
 
 def number(value: float, digits: int = 0) -> str:
     """Write 1204 as 1,204, with a real minus sign."""
-    return _plain_zero(f"{value:,.{digits}f}").replace("-", _MINUS)
-
-
-def points(value: float, digits: int = 1) -> str:
-    """Write a signed number of points: +3.1, -2.4 with a real minus sign, 0.0."""
-    text = _plain_zero(f"{value:+,.{digits}f}")
-    return text.replace("-", _MINUS)
+    text = f"{value:,.{digits}f}"
+    is_zero = not any(digit in text for digit in "123456789")
+    return (text.lstrip("-") if is_zero else text).replace("-", _MINUS)
 
 
 def count(value: int, noun: str, plural: str | None = None) -> str:
@@ -146,48 +142,6 @@ def why_rows(
     bars = charts.contribution_bars(rounded)
     rows = [(each.label, bar, value) for each, bar, value in zip(why, bars, rounded, strict=True)]
     return rows, start
-
-
-def learning_charts(curve: LearningCurve) -> list[Markup]:
-    """Draw error before and after learning, once for desktops and once for phones."""
-    series = (
-        charts.Series(
-            "learning", tuple((each.number, each.with_learning) for each in curve.points)
-        ),
-        charts.Series(
-            "without", tuple((each.number, each.without_learning) for each in curve.points)
-        ),
-    )
-    rules = tuple(charts.Rule(each.number, each.label) for each in curve.rules)
-    return [
-        charts.line_chart(
-            series,
-            size=size,
-            summary=learning_summary(curve),
-            unit="points",
-            x_title="results, in order",
-            rules=rules,
-        )
-        for size in (charts.DESKTOP, charts.PHONE)
-    ]
-
-
-def learning_summary(curve: LearningCurve) -> str:
-    """Say in a sentence or two what the learning chart shows."""
-    if not curve.points:
-        return "There are no results yet."
-    last = curve.points[-1]
-    gap = last.without_learning - last.with_learning
-    word = "less" if gap >= 0 else "more"
-    return (
-        f"After {count(last.number, 'result')} predictions with learning miss by"
-        f" {number(last.with_learning, 1)} points on average and without learning by"
-        f" {number(last.without_learning, 1)}: {number(abs(gap), 1)} points {word}."
-    )
-
-
-def _plain_zero(text: str) -> str:
-    return text.lstrip("+-") if not any(digit in text for digit in "123456789") else text
 
 
 def _has_failed(value: object) -> bool:

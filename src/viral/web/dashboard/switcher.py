@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from litestar import MediaType, Response, post
@@ -99,3 +100,6 @@ def send_page(request: WebRequest, html: str, *, status: int = 200) -> Response[
     response = kind(html, media_type=MediaType.HTML, status_code=status, headers=headers)
     forget_flashes(request, response)
     return response
+
+
+ROUTES: Final = (switch,)

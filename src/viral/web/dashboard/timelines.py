@@ -1,4 +1,4 @@
-"""Charts over time with their reading and their table, as the pages of operation show them."""
+"""Figures over time, as the pages of operation show them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from markupsafe import Markup
-
 from viral.web.dashboard.charts import DESKTOP, PHONE, Series, Size, line_chart
-from viral.web.dashboard.rendering import number, when
+from viral.web.dashboard.figures import Figure, Reading
+from viral.web.dashboard.rendering import number, sentence, when
 
 _DAY: Final = timedelta(days=1)
 _HOURS_APART: Final = 4
@@ -24,36 +23,17 @@ class Line:
     values: tuple[float | None, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class FigureRow:
-    """A moment in the table of a figure; `said` is its reading in one line."""
-
-    said: str
-    cells: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """A chart, once for desktops and once for phones; without a drawing nothing was measured."""
-
-    id: str
-    title: str
-    note: str
-    drawn: tuple[Markup, ...]
-    columns: tuple[str, ...]
-    rows: tuple[FigureRow, ...]
-
-
 def figure(
     id: str,  # noqa: A002 - it is the element's id
     title: str,
-    note: str,
+    caption: str,
     *,
     moments: Sequence[datetime],
     lines: Sequence[Line],
     unit: str,
     now: datetime,
     digits: int = 0,
+    empty: str = "",
 ) -> Figure:
     """Draw lines over moments, oldest first, in the time zone of `now`."""
     local = [each.astimezone(now.tzinfo) for each in moments]
@@ -64,20 +44,21 @@ def figure(
         if any(each.values[place] is not None for each in lines)
     ]
     if not kept:
-        return Figure(id, title, note, (), (), ())
-    rows = tuple(_row(local[place], lines, place, unit, now, digits) for place in kept)
-    drawn = tuple(
+        return Figure(title, caption, id=id, empty=empty)
+    readings = tuple(_reading(local[place], lines, place, unit, now, digits) for place in kept)
+    charts = tuple(
         line_chart(
             series,
             size=size,
-            summary=f"{title} Newest: {rows[-1].said}",
+            summary=f"{title} Newest: {readings[-1].said}",
             unit=unit,
             x_title="",
             x_labels=_labels([local[place] for place in kept], size),
         )
         for size in (DESKTOP, PHONE)
     )
-    return Figure(id, title, note, drawn, tuple(each.name for each in lines), rows)
+    columns = ("Since", *(sentence(each.name) for each in lines))
+    return Figure(title, caption, charts, columns, readings, id=id)
 
 
 def _series(line: Line, moments: Sequence[datetime], digits: int) -> Series:
@@ -89,16 +70,16 @@ def _series(line: Line, moments: Sequence[datetime], digits: int) -> Series:
     return Series(line.name, tuple(points))
 
 
-def _row(
+def _reading(
     at: datetime, lines: Sequence[Line], place: int, unit: str, now: datetime, digits: int
-) -> FigureRow:
+) -> Reading:
     values = [each.values[place] for each in lines]
     cells = tuple("" if value is None else number(value, digits) for value in values)
     named = ", ".join(
         f"{each.name} {cell or 'unknown'}" for each, cell in zip(lines, cells, strict=True)
     )
     said = f"{when(at, now)}: {named} {unit}".rstrip()
-    return FigureRow(f"{said}.", (when(at, now), *cells))
+    return Reading((when(at, now), *cells), f"{said}.")
 
 
 def _labels(moments: Sequence[datetime], size: Size) -> list[tuple[float, str]]:

@@ -215,3 +215,6 @@ def _row(source: TrendSource) -> SourceRow:
 def _label(kind: str) -> str:
     """Name a kind as people do; one that came later stands as it is."""
     return _LABELS.get(kind, kind)
+
+
+ROUTES: Final = (make_source, switch_source_on, switch_source_off, fetch_now, import_file)

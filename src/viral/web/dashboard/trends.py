@@ -178,3 +178,6 @@ def _position(site: Site, tenant_id: UUID, cursor: str | None) -> tuple[Position
         raise BadInput("The cursor is not one of yours.", hint="Begin without a cursor.")
     place = msgspec.json.decode(content, type=TrendPlace)
     return Position(place.day, place.score, place.external_id, place.source), place.rank
+
+
+ROUTES: Final = (show_trends,)

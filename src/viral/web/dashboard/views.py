@@ -58,7 +58,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A part of a page that could not be read; the rest of the page stands."""
+    """A part of a page whose source outside the database did not answer; the rest stands."""
 
     message: str
     hint: str = ""
@@ -179,52 +179,10 @@ class ConceptCard:
 
 
 @dataclass(frozen=True, slots=True)
-class CurvePoint:
-    """Rolling error after the n-th result, with learning and without."""
-
-    number: int
-    measured_at: datetime
-    with_learning: float
-    without_learning: float
-
-
-@dataclass(frozen=True, slots=True)
-class CurveRule:
-    """Adjustments published after the n-th result."""
-
-    number: int
-    label: str
-
-
-@dataclass(frozen=True, slots=True)
-class LearningCurve:
-    """Error before and after learning; `results_needed` above zero means too few for a curve."""
-
-    window: int
-    results_needed: int = 0
-    points: tuple[CurvePoint, ...] = ()
-    rules: tuple[CurveRule, ...] = ()
-    csv_url: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class AdjustmentRow:
-    """One published change of an effect, in points, with its evidence."""
-
-    id: str
-    made_at: datetime
-    platform: str
-    what: str
-    old: float
-    new: float
-    evidence: str
-    status: Literal["active", "undone"] = "active"
-
-
-@dataclass(frozen=True, slots=True)
 class InsightRow:
     """A pattern seen in results."""
 
+    id: str
     pattern: str
     evidence_count: int
     impact: Literal["positive", "negative", "neutral"]
