@@ -11,7 +11,6 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Annotated
 
-import msgspec
 import structlog
 import typer
 
@@ -131,16 +130,12 @@ def configure_logs() -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(_as_json),
+            structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-
-
-def _as_json(event: object, **_: object) -> bytes:
-    return msgspec.json.encode(event, enc_hook=repr)
 
 
 async def _work(
