@@ -83,6 +83,9 @@ bench-backup: setup ## an encrypted backup beside plain pg_basebackup
 bench-branch: setup ## a branch by clone beside a copy through the WAL
 	@$(BIN)/python bench/branch.py
 
+bench-studio: setup ## Studio's first page of a million rows beside that of 100
+	@$(BIN)/python bench/studio_page.py
+
 .bench/.queues: bench/queue/requirements.txt bench/queue/package.json $(VENV)/.run
 	@echo "Installing the queues beside ours ..."
 	@$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python .bench/venv
@@ -93,6 +96,15 @@ bench-branch: setup ## a branch by clone beside a copy through the WAL
 
 bench-queue: .bench/.queues ## our job queue beside four others, on the same server
 	@$(BIN)/python bench/queue/run.py
+
+.bench/http/.peers: bench/http/requirements.txt $(VENV)/.run
+	@echo "Installing the frameworks beside ours ..."
+	@$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python .bench/http/venv
+	@VIRTUAL_ENV=.bench/http/venv $(BIN)/uv pip sync --quiet bench/http/requirements.txt
+	@touch $@
+
+bench-http: .bench/http/.peers ## a request to our API beside FastAPI and bare Starlette, on the same rows
+	@$(BIN)/python bench/http/compare.py
 
 dist: dev ## build the wheel and try its command in a fresh environment
 	@$(BIN)/python tools/build_wheel.py
@@ -107,4 +119,4 @@ lock: $(BIN)/uv ## compile the lock files again
 	@$(BIN)/uv pip compile --quiet --no-header --generate-hashes --no-emit-index-url --universal --python-version 3.11 pyproject.toml --group dev -c requirements/run.lock -o requirements/dev.lock
 	@$(BIN)/uv pip compile --quiet --no-header --generate-hashes --no-emit-index-url --universal --python-version 3.11 --group docs -c requirements/dev.lock -o requirements/docs.lock
 
-.PHONY: help setup dev up test check format docs pictures bench-learning bench-isolation bench-backup bench-branch bench-queue dist sbom lock
+.PHONY: help setup dev up test check format docs pictures bench-learning bench-isolation bench-backup bench-branch bench-studio bench-queue bench-http dist sbom lock

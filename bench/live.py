@@ -9,39 +9,35 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import logging
 import os
 import socket
 import sys
-import tempfile
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from statistics import median, quantiles
 from time import perf_counter
 from typing import TYPE_CHECKING
 
 import httpx
-import structlog
+from installation import fresh_installation
 
-from viral.database import migrate
 from viral.database.engine import Database
-from viral.database.secrets import Secrets
 from viral.database.urls import parse_url
 from viral.features.jobs.queue import enqueue
 from viral.features.jobs.types import REFLEXION
 from viral.features.tenants import create_tenant
 from viral.features.users.members import add_member
 from viral.features.users.sessions import make_sign_in_link, open_session
-from viral.postgres.backup.restore import remove_server
-from viral.postgres.bootstrap import DATABASE, bootstrap
-from viral.postgres.server import Server
+from viral.postgres.bootstrap import DATABASE
 from viral.schema.tenants import User
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from uuid import UUID
+
+    from viral.database.secrets import Secrets
+    from viral.postgres.server import Server
 
 ROUNDS = 200
 PATIENCE_S = 5.0
@@ -62,24 +58,13 @@ async def main() -> None:
     parser.add_argument("--tenants", type=int, default=50)
     parser.add_argument("--streams", type=int, default=4, help="of each tenant, 5 at most")
     options = parser.parse_args()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
-    with tempfile.TemporaryDirectory(prefix="viral-bench-") as folder:
-        home = Path(folder) / "home"
-        server = Server(home=home, secrets=Secrets.load_or_create(home))
-        try:
-            async with AsyncExitStack() as stack:
-                await server.start()
-                stack.push_async_callback(server.stop)
-                await bootstrap(server.socket_url("viral_admin"), server.secrets)
-                await migrate.deploy(parse_url(server.url("viral_migrator", DATABASE)))
-                system, app = (_database(server, role) for role in ("viral_system", "viral_app"))
-                stack.push_async_callback(system.close)
-                stack.push_async_callback(app.close)
-                tokens = await _sign_in(system, app, server.secrets, options.tenants)
-                port = await stack.enter_async_context(_web(server))
-                await measure(app, tokens, port, options.streams)
-        finally:
-            await remove_server(server)
+    async with fresh_installation() as server, AsyncExitStack() as stack:
+        system, app = (_database(server, role) for role in ("viral_system", "viral_app"))
+        stack.push_async_callback(system.close)
+        stack.push_async_callback(app.close)
+        tokens = await _sign_in(system, app, server.secrets, options.tenants)
+        port = await stack.enter_async_context(_web(server))
+        await measure(app, tokens, port, options.streams)
 
 
 def _database(server: Server, role: str) -> Database:

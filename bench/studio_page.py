@@ -10,37 +10,32 @@ from __future__ import annotations
 import argparse
 import asyncio
 import html
-import logging
 import re
 import sys
-import tempfile
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from statistics import median
 from time import perf_counter
 from typing import TYPE_CHECKING
 
 import asyncpg
 import httpx
-import structlog
+from installation import fresh_installation
 
-from viral.database import migrate
 from viral.database.engine import Database
-from viral.database.secrets import Secrets
 from viral.database.urls import parse_url
 from viral.features.tenants import create_tenant
 from viral.features.users.members import add_member, ensure_operator
 from viral.features.users.sessions import make_sign_in_link
-from viral.postgres.backup.restore import remove_server
-from viral.postgres.bootstrap import DATABASE, bootstrap
-from viral.postgres.server import Server
+from viral.postgres.bootstrap import DATABASE
 from viral.settings import Settings
 from viral.web.studio.application import create_studio
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from uuid import UUID
+
+    from viral.postgres.server import Server
 
 MOST_RATIO = 1.5
 SMALL, SMALL_ROWS = "small", 100
@@ -65,27 +60,16 @@ async def main() -> int:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=60)
     options = parser.parse_args()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
-    with tempfile.TemporaryDirectory(prefix="viral-bench-") as folder:
-        home = Path(folder) / "home"
-        server = Server(home=home, secrets=Secrets.load_or_create(home))
-        try:
-            async with AsyncExitStack() as stack:
-                await server.start()
-                stack.push_async_callback(server.stop)
-                tenant_id = await fill(server, options.rows)
-                large = await stack.enter_async_context(opened(server, DATABASE, tenant_id))
-                small = await stack.enter_async_context(opened(server, SMALL, tenant_id))
-                return await measure(large, small, options.rounds)
-        finally:
-            await remove_server(server)
+    async with fresh_installation() as server, AsyncExitStack() as stack:
+        tenant_id = await fill(server, options.rows)
+        large = await stack.enter_async_context(opened(server, DATABASE, tenant_id))
+        small = await stack.enter_async_context(opened(server, SMALL, tenant_id))
+        return await measure(large, small, options.rounds)
 
 
 async def fill(server: Server, rows: int) -> UUID:
     """Make a tenant, copy the database, and put rows of usage into both."""
-    secrets, admin = server.secrets, server.socket_url("viral_admin")
-    await bootstrap(admin, secrets)
-    await migrate.deploy(parse_url(server.url("viral_migrator", DATABASE)))
+    secrets = server.secrets
     system = Database(
         parse_url(server.url("viral_system", DATABASE)), context_key=lambda: secrets.context_key
     )

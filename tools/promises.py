@@ -1,4 +1,4 @@
-"""Hold the table of docs/promises.md against the tests: tools/promises.py --check.
+"""Hold the tables of promises in docs/ against the tests: tools/promises.py --check.
 
 Every promise has a number of its own, a state, and tests that exist. Names are looked up in the
 source of the tests: collecting them by pytest says the same and takes a hundred times as long.
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "promises.md"
+PAGES = (ROOT / "docs" / "promises.md", ROOT / "docs" / "studio.md")
 STATES = ("kept", "otherwise", "partly")
 
 
@@ -78,7 +78,8 @@ def _row(line: str) -> Promise:
 if __name__ == "__main__":
     if sys.argv[1:] != ["--check"]:
         sys.exit(__doc__)
-    found = list(faults(PAGE.read_text("utf-8")))
-    if found:
-        sys.exit("\n".join([f"{PAGE.name} is not true:", *found]))
-    print(summary(promises(PAGE.read_text("utf-8"))))
+    for path in PAGES:
+        page = path.read_text("utf-8")
+        if found := list(faults(page)):
+            sys.exit("\n".join([f"{path.name} is not true:", *found]))
+        print(f"{path.name}: {summary(promises(page))}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from time import perf_counter
 from typing import TYPE_CHECKING, cast
@@ -93,9 +94,7 @@ async def ask(port: int, path: str, keys: Sequence[str], *, clients: int, second
     everybody = []
     for number in range(clients):
         requests = _requests(path, keys, number * len(keys) // clients)
-        _, client = await loop.create_connection(
-            lambda requests=requests: Client(requests), "127.0.0.1", port
-        )
+        _, client = await loop.create_connection(partial(Client, requests), "127.0.0.1", port)
         everybody.append(client)
     begun = perf_counter()
     for client in everybody:
@@ -109,7 +108,7 @@ async def page_of(port: int, path: str, key: str) -> bytes:
     """Ask once, and return the body."""
     loop = asyncio.get_running_loop()
     _, client = await loop.create_connection(
-        lambda: Client(_requests(path, [key], 0)), "127.0.0.1", port
+        partial(Client, _requests(path, [key], 0)), "127.0.0.1", port
     )
     client.begin(0)
     await client.done

@@ -17,7 +17,7 @@ SELECT g.tenant_id, gen_random_uuid(), g.id, 'food', format('Concept %s of a gen
        (SELECT jsonb_agg(jsonb_build_object('start_s', s * 10, 'end_s', s * 10 + 10,
                                             'spoken', md5(s || g.id::text || n)))
         FROM generate_series(0, 2) AS s),
-       repeat(md5(g.id::text || n) || ' ', 2), '["one", "two", "three", "four", "five"]', 30,
-       g.date + interval '1 day', repeat(md5(n || g.id::text) || ' ', 2),
+       repeat(md5(g.id::text || n) || ' ', 3), '["one", "two", "three", "four", "five"]', 30,
+       g.date + interval '1 day', repeat(md5(n || g.id::text) || ' ', 3),
        jsonb_build_object('video', repeat(md5(g.id::text || n) || ' ', 2))
 FROM generations AS g, generate_series(1, 4) AS n;

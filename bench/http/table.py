@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import median, quantiles
 from typing import TYPE_CHECKING
 
-from contenders import BARE, OURS, USUAL
+from webservers import BARE, OURS, USUAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

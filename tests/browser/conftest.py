@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from browser_studio import Studio, Visit
 from clusters import Cluster, free_port
-from playwright.async_api import Browser, Request, async_playwright
+from playwright.async_api import Browser, async_playwright
 
 from viral.adapters.offline_critic import OfflineCritic
 from viral.adapters.offline_writer import OfflineWriter
@@ -76,18 +76,7 @@ async def chromium() -> AsyncIterator[Browser]:
 @pytest.fixture
 async def visit(chromium: Browser) -> AsyncIterator[Visit]:
     page = await chromium.new_page(viewport={"width": 1280, "height": 900})
-    visit = Visit(page)
-    page.on("pageerror", lambda error: visit.errors.append(str(error)))
-    page.on(
-        "console",
-        lambda message: visit.errors.append(message.text) if message.type == "error" else None,
-    )
-
-    def note(request: Request) -> None:
-        visit.hosts.add(request.url.split("/")[2])
-
-    page.on("request", note)
-    yield visit
+    yield Visit(page)
     await page.close()
 
 

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from http import HTTPStatus
 
 import pytest
-from axe_playwright_python.async_playwright import Axe
-from browser_studio import Studio
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Response, expect
+from browser_studio import Signed, Studio, watched
+from playwright.async_api import Browser, expect
 
 from browser.test_home import enter, scrolls_sideways
 from viral.web.dashboard.navigation import NAVIGATION, TABS
 
 pytestmark = pytest.mark.timeout(120)
-WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 MISSING = "/no-such-page"
 PATHS = [
     *(entry.path for group in NAVIGATION for entry in group.entries),
@@ -25,60 +22,16 @@ PATHS = [
     "/design",
     "/settings/keys/reference",
 ]
-# Waits for what enters; a skeleton never ends.
-ENTERED = """Promise.all(document.getAnimations()
-  .filter((each) => each.effect.getComputedTiming().iterations !== Infinity)
-  .map((each) => each.finished.catch(() => {}))).then(() => {})"""
 # Home over the wire, with nothing kept from before.
 MOST_BYTES, MOST_REQUESTS = 60_000, 8
-
-
-@dataclass
-class Signed:
-    """A person's browser, and what went wrong in it."""
-
-    studio: Studio
-    context: BrowserContext
-    page: Page
-    errors: list[str] = field(default_factory=list)
-    hosts: set[str] = field(default_factory=set)
-
-    async def open(self, path: str, *, status: int = HTTPStatus.OK) -> None:
-        answer = await self.page.goto(self.studio.address + path)
-        assert isinstance(answer, Response)
-        assert status == answer.status
-
-    async def faults(self, *rules: str) -> list[str]:
-        """Return what axe finds: the rule, and the first elements that break it."""
-        only = {"type": "rule", "values": rules} if rules else {"type": "tag", "values": WCAG}
-        # Half-way through an entrance everything is pale.
-        await self.page.evaluate(ENTERED)
-        found = await Axe().run(self.page, options={"runOnly": only, "resultTypes": ["violations"]})
-        return [
-            f"{each['id']}: {', '.join(str(node['target'][0]) for node in each['nodes'][:3])}"
-            for each in found.response["violations"]
-        ]
 
 
 @pytest.fixture(scope="module")
 async def signed(studio: Studio, chromium: Browser) -> AsyncIterator[Signed]:
     """Sign a person in, once for all pages."""
-    context = await chromium.new_context()
-    page = await context.new_page()
-    signed = Signed(studio, context, page)
-    page.on("pageerror", lambda error: signed.errors.append(str(error)))
-
-    def note(message: ConsoleMessage) -> None:
-        # Chromium itself reports a page that is not there.
-        is_expected = message.location["url"].endswith(MISSING)
-        if message.type == "error" and not is_expected:
-            signed.errors.append(message.text)
-
-    page.on("console", note)
-    page.on("request", lambda request: signed.hosts.add(request.url.split("/")[2]))
-    await enter(page, studio)
-    yield signed
-    await context.close()
+    async with watched(chromium, studio.address, refused=[MISSING]) as signed:
+        await enter(signed.page, studio)
+        yield signed
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -101,7 +54,7 @@ async def test_a_page_passes_every_gate(signed: Signed, path: str) -> None:
     assert {"light": [], "dark": [], "phone": [], "sideways": []} == faults
     assert (1, 1) == (await titles.count(), await mains.count())
     assert [] == signed.errors
-    assert {signed.studio.address.removeprefix("http://")} == signed.hosts
+    assert {signed.address.removeprefix("http://")} == signed.hosts
 
 
 async def test_what_opens_over_a_page_passes_too(signed: Signed) -> None:

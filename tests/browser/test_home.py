@@ -48,7 +48,9 @@ async def test_a_newcomer_generates_a_concept_and_makes_it_a_favourite(
     await card.get_by_text("Why this score").click()
     await expect(card.get_by_text("Starting point")).to_be_visible()
     await card.get_by_role("button", name="Favourite").click()
-    await page.wait_for_load_state()
+    await expect(card.locator("[data-favorite]")).to_have_attribute("aria-pressed", "true")
+    # It has arrived before.
+    assert "none" == await card.evaluate("e => getComputedStyle(e).animationName")
     await page.goto(f"{studio.address}/concepts?favorites=yes")
 
     await expect(page.locator("article")).to_have_count(1)

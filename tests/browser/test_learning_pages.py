@@ -29,14 +29,21 @@ async def test_a_chart_is_read_and_a_run_undone_by_keyboard(studio: Studio, visi
     await expect(scatter.locator("[data-reading]")).to_have_text(last)
     button = page.get_by_role("button", name="Undo all").first
     await button.press("Enter")
+    asked = page.locator("dialog[open]")
     await expect(page.get_by_role("button", name="Cancel")).to_be_focused()
+    for _ in range(4):
+        await page.keyboard.press("Shift+Tab")
+        # Or with the browser's own bar.
+        assert await asked.evaluate(
+            "e => e.contains(document.activeElement) || !document.hasFocus()"
+        )
     await page.keyboard.press("Escape")
     await expect(button).to_be_focused()
     await button.press("Enter")
     await page.get_by_role("button", name=re.compile(r"^Undo \d+ changes$")).press("Enter")
 
     await expect(page.get_by_text(re.compile(r"\d+ changes of .* are undone"))).to_be_visible()
-    await expect(page).to_have_url(re.compile(r"/reflexion#adjustment-[0-9a-f-]{36}$"))
+    await expect(page).to_have_url(re.compile(r"\?change=([0-9a-f-]{36})#adjustment-\1$"))
     assert [] == visit.errors
     assert {studio.address.removeprefix("http://")} == visit.hosts
 
@@ -52,7 +59,7 @@ async def test_rows_are_pasted_looked_at_and_stored(studio: Studio, visit: Visit
     await expect(page.get_by_text("Nothing is stored yet.")).to_contain_text("1 row left out")
     await page.get_by_role("button", name="Store 1 result").press("Enter")
 
-    await expect(page.get_by_text("1 result stored. 1 row left out")).to_be_visible()
+    await expect(page.get_by_text("1 result stored.")).to_contain_text("1 row left out")
     assert [] == visit.errors
 
 

@@ -271,6 +271,11 @@ class FakeStripe:
         route = f"{call.method} {call.path}"
         if found := re.fullmatch(r"GET subscriptions/(\w+)", route):
             return self._known(self.subscriptions, found[1], "id", status=404)
+        if found := re.fullmatch(r"DELETE subscriptions/(\w+)", route):
+            if self._known(self.subscriptions, found[1], "id", status=404)["status"] in ENDED:
+                raise Refused(404, "resource_missing", param="id")
+            self.change(found[1], "canceled")
+            return self.subscriptions[found[1]]
         if route not in TAKES:
             raise Refused(404, "url_invalid")
         takes, needs = TAKES[route]
@@ -385,6 +390,9 @@ class _Handler(BaseHTTPRequestHandler):
     stripe: FakeStripe
 
     def do_GET(self) -> None:
+        self._answer(urlsplit(self.path).query)
+
+    def do_DELETE(self) -> None:
         self._answer(urlsplit(self.path).query)
 
     def do_POST(self) -> None:

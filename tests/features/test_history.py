@@ -140,7 +140,7 @@ async def test_a_tenants_words_are_its_own_in_the_index(
     session: AsyncSession,
 ) -> None:
     await generate(app, studio.id, 1)
-    await title_all(admin, "walrus")
+    await title_all(admin, "walrus 50%")
     words = text("SELECT tsvector_to_array(viral.words_of(:id, 'a walrus', '[]', '{food}'))")
 
     mine = await session.scalar(words, {"id": studio.id})
@@ -148,9 +148,14 @@ async def test_a_tenants_words_are_its_own_in_the_index(
 
     assert {each.removeprefix(studio.id.hex[-8:]) for each in mine} == {"a", "walrus", "/food"}
     assert set(mine).isdisjoint(others)
+    ids = text("SELECT viral.search_concepts(:words, NULL, NULL, NULL, false, NULL, NULL, 50)")
+    searches = ["walrus", "wal", "%", f"{studio.id.hex[-8:]}walrus", "walrus'|'walrus"]
+    assert [1, 1, 1, 0, 0] == [
+        len((await session.scalars(ids, {"words": [each]})).all()) for each in searches
+    ]
     async with app.tenant_session(bob.id) as bobs:
-        for search in ("walrus", "wal", "%", f"{studio.id.hex[-8:]}walrus", "walrus'|'walrus"):
-            assert await found(bobs, search) == await found(bobs, search, 1) == set()
+        for each in searches:
+            assert (await bobs.scalars(ids, {"words": [each]})).all() == []
 
 
 async def test_all_words_are_looked_for_in_any_case(

@@ -6,7 +6,6 @@ PYTEST_DONT_REWRITE: it is imported by name before pytest takes it as a plugin.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
 
@@ -16,7 +15,7 @@ from servers import Homes, ask, discard
 
 from viral.database import migrate
 from viral.database.driver import driver_connection
-from viral.database.urls import parse_url
+from viral.database.urls import ServerUrl, parse_url
 from viral.postgres.branches.local import LocalBranches
 from viral.postgres.branches.provider import Branch
 from viral.servers import local_branches, main_server, prepare_server, urls_of
@@ -93,15 +92,19 @@ async def query(branches: LocalBranches, branch: Branch, sql: str) -> object:
 
 async def as_superuser(branches: LocalBranches, branch: Branch, *statements: str) -> None:
     """Change a branch behind its back."""
-    for statement in statements:
-        await rows_of(branches, branch, statement)
+    async with driver_connection(_admin_of(branches, branch)) as connection:
+        for statement in statements:
+            await connection.execute(statement)
 
 
 async def rows_of(branches: LocalBranches, branch: Branch, sql: str) -> list[tuple[object, ...]]:
     """Look into a branch, as who passes row security."""
-    admin = replace(branches._servers.admin(branch.home), database=branch.database)
-    async with driver_connection(admin) as connection:
+    async with driver_connection(_admin_of(branches, branch)) as connection:
         return [tuple(row) for row in await connection.fetch(sql)]
+
+
+def _admin_of(branches: LocalBranches, branch: Branch) -> ServerUrl:
+    return branches._servers.admin(branch.home).for_database(branch.database)
 
 
 async def databases(settings: Settings) -> set[str]:

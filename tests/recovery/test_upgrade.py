@@ -20,10 +20,11 @@ from viral.database.urls import ServerUrl, parse_url
 from viral.errors import BinariesMissing, ServerError, ViralError
 from viral.postgres.binaries import find_binaries
 from viral.postgres.bootstrap import bootstrap
+from viral.postgres.data_folder import WORKSPACE
 from viral.postgres.installation import Installation, load_or_create_installation
 from viral.postgres.server import Server
 from viral.postgres.side_server import Inventory, compare
-from viral.postgres.upgrade import Move, _reason_in, find_move, upgrade
+from viral.postgres.upgrade import STEPS, Move, _reason_in, find_move, upgrade
 
 pytest_plugins = ["servers"]
 
@@ -31,6 +32,7 @@ DEBIAN_15 = Path("/usr/lib/postgresql/15/bin")
 needs_15 = pytest.mark.skipif(not DEBIAN_15.is_dir(), reason=f"{DEBIAN_15} is not on this machine")
 NEW = find_binaries(None).major
 
+# Killed where a server or a program of PostgreSQL is at work.
 KILLED = (
     PREAMBLE
     + """
@@ -38,9 +40,8 @@ import threading
 from viral.postgres import upgrade
 move = upgrade.find_move(home, bindir=None, old_bindir=None)
 def advance(step, done, total):
-    print(step, flush=True)
-    if step == "Copying":
-        threading.Timer(0.4, lambda: os.kill(os.getpid(), 9)).start()
+    if step == fatal:
+        threading.Timer(0.3, lambda: os.kill(os.getpid(), 9)).start()
 asyncio.run(upgrade.upgrade(move, Secrets.load(home), advance=advance))
 """
 )
@@ -97,12 +98,12 @@ async def run_sql(url: ServerUrl, *statements: str) -> list[tuple[object, ...]]:
         return [tuple(row) for row in await connection.fetch(statements[-1])]
 
 
-def killed_while_copying(home: Path) -> str:
-    """Run an upgrade that is killed while pg_upgrade works."""
-    script = run_script(KILLED, home)
-    output, _ = script.communicate(timeout=100)
+def killed_within(step: str, home: Path) -> None:
+    """Run an upgrade that is killed soon after a step began."""
+    assert step in STEPS
+    script = run_script(f"fatal = {step!r}\n{KILLED}", home)
+    script.communicate(timeout=100)
     assert script.returncode == -signal.SIGKILL
-    return output
 
 
 def command(home: Path, *options: str) -> Answer:
@@ -111,7 +112,7 @@ def command(home: Path, *options: str) -> Answer:
 
 
 @needs_15
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 async def test_an_upgrade_that_was_killed_runs_again_and_keeps_every_row_and_policy(
     homes: Homes,
 ) -> None:
@@ -123,8 +124,9 @@ async def test_an_upgrade_that_was_killed_runs_again_and_keeps_every_row_and_pol
     await make_tenant(system, old.secrets, slug="bob")
     await system.close()
 
-    assert killed_while_copying(home).endswith("Copying\n")
-    assert (old.data_dir / "PG_VERSION").read_text() == "15\n"
+    for step in ("Looking at the old server", "Copying", "Comparing"):
+        killed_within(step, home)
+        assert (old.data_dir / "PG_VERSION").read_text() == "15\n", step
     moved = command(home, "--confirm", str(NEW))
 
     assert moved.code == 0
@@ -170,12 +172,14 @@ async def test_what_pg_upgrade_refuses_goes_by_dump_and_the_next_start_ends_the_
             await upgrade(move, old.secrets, advance=ignore)
 
     assert not old.data_dir.exists()
+    assert (old.installation.state / WORKSPACE / ".pgpass").exists()
     server = server_in(home)
     found = await run_sql(
         replace(await admin_of(server), database="other"),
         "SELECT tableowner, (SELECT count(*) FROM odd) FROM pg_tables WHERE tablename = 'odd'",
     )
     assert found == [("viral_owner", 1000)]
+    assert not (old.installation.state / WORKSPACE).exists()
     # The archive would take a segment of the same name for the old one.
     assert await ask(server, LOG_OF_WAL) > before
     await server.stop()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -16,13 +15,12 @@ from clusters import Cluster
 from factories import TestTenant, make_tenant
 from litestar import Litestar
 from sqlalchemy import update
-from web.conftest import HIDDEN, Browser, browsing
+from web.conftest import HIDDEN, Browser, browsing, living, settings_for
 
 from viral.database.console.sessions import Places
 from viral.database.engine import Database
 from viral.features.users.sessions import make_sign_in_link
 from viral.schema.tenants import Tenant, User
-from viral.settings import Settings
 from viral.web.studio.application import create_studio
 
 ADDRESS = "http://127.0.0.1:5555"
@@ -73,30 +71,9 @@ async def ground(cluster: Cluster, module_database: str) -> AsyncIterator[Ground
 async def studio_of(
     cluster: Cluster, short_folder: Path, ground: Ground
 ) -> AsyncIterator[Litestar]:
-    """Start Studio and stop it in one task of its own, as a server does."""
-    application = create_studio(
-        Settings(
-            home=short_folder / "home",
-            database_url=cluster.server.url("viral_app", ground.database),
-            direct_url=cluster.server.url("viral_migrator", ground.database),
-        )
-    )
-    started, stop = asyncio.Event(), asyncio.Event()
-
-    async def live() -> None:
-        async with application.lifespan():
-            started.set()
-            await stop.wait()
-
-    life = asyncio.create_task(live())
-    starting = asyncio.create_task(started.wait())
-    await asyncio.wait({life, starting}, return_when=asyncio.FIRST_COMPLETED)
-    try:
+    settings = settings_for(cluster, short_folder / "home", ground.database)
+    async with living(create_studio(settings)) as application:
         yield application
-    finally:
-        starting.cancel()
-        stop.set()
-        await life
 
 
 @dataclass

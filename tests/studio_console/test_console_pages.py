@@ -180,6 +180,16 @@ async def test_rows_leave_as_csv(alices: Desk) -> None:
     assert re.search(r'filename="query-[\d-]+\.csv"', answer.headers["content-disposition"])
 
 
+async def test_no_text_leaves_as_a_formula_and_numbers_stay_numbers(alices: Desk) -> None:
+    sql = """SELECT '=1+1' AS "=typed", '@here' AS b, -5 AS n, '-5'::jsonb AS j,
+                    '-1 day'::interval AS took, '-infinity'::date AS since"""
+
+    file, document = [await alices.run(sql, "export", format=form) for form in ("csv", "json")]
+
+    assert "'=typed,b,n,j,took,since\r\n'=1+1,'@here,-5,-5,-1 days,-infinity\r\n" == file.text
+    assert "=1+1" == document.json()[0]["=typed"]
+
+
 async def test_rows_leave_as_json_with_every_column(alices: Desk) -> None:
     sql = "SELECT slug, 1 AS n, 2 AS n, '{\"a\": 1.10}'::jsonb AS j FROM tenants"
 

@@ -134,18 +134,25 @@ def link_to(answer: httpx.Response, rel: str) -> str | None:
     return html.unescape(found[1]) if found else None
 
 
-@pytest.fixture(scope="module")
-async def ground(cluster: Cluster, module_database: str) -> AsyncIterator[Ground]:
-    app = cluster.database("viral_app", module_database)
-    system = cluster.database("viral_system", module_database)
+@asynccontextmanager
+async def open_ground(cluster: Cluster, database: str) -> AsyncIterator[Ground]:
+    """Fill a migrated database."""
+    app = cluster.database("viral_app", database)
+    system = cluster.database("viral_system", database)
     alice = await make_tenant(system, cluster.secrets, slug="alice")
     bob = await make_tenant(system, cluster.secrets, slug="bob")
-    async with superuser(cluster, module_database) as admin:
+    async with superuser(cluster, database) as admin:
         rows = await fill_every_table(admin, alice)
         bobs = await fill_every_table(admin, bob)
-    yield Ground(cluster, module_database, app, system, alice, bob, rows, bobs)
+    yield Ground(cluster, database, app, system, alice, bob, rows, bobs)
     await app.close()
     await system.close()
+
+
+@pytest.fixture(scope="module")
+async def ground(cluster: Cluster, module_database: str) -> AsyncIterator[Ground]:
+    async with open_ground(cluster, module_database) as ground:
+        yield ground
 
 
 @pytest.fixture(scope="module")

@@ -54,7 +54,6 @@ LEARNED: Final = Learned(
     adjustments=(ChangeLine("kept", "Food, reach", "tiktok", 0.0, -4.1),),
     insights=(InsightLine("i1", "questions hold viewers", "positive", 18, is_applied=True),),
 )
-FAILURE: Final = views.Failure("The changes could not be read.", "Try again.", "server_error", "r1")
 
 
 def page(**changes: object) -> views.Page:
@@ -124,7 +123,6 @@ def render_sign_in(view: views.SignInPage, *, around: views.Page | None = None) 
 
 
 def pages() -> dict[str, str]:
-    failed = {"concepts", "learned", "posts", "jobs"}
     flashes = (
         views.Flash("success", "5 concepts are ready."),
         views.Flash("error", HOSTILE, HOSTILE, HOSTILE, HOSTILE),
@@ -137,7 +135,6 @@ def pages() -> dict[str, str]:
             home(may_remove_demo=True, needs_studio=True), around=page(is_demo=True)
         ),
         "spent": render_home(home(quota=views.Quota(50, 50, NOW))),
-        "failed": render_home(home(**dict.fromkeys(failed, FAILURE))),
         "hostile": render_home(hostile_home(), around=page(tenant_name=HOSTILE, person=HOSTILE)),
         "signed out": render_sign_in(views.SignInPage("signed_out")),
         "token": render_sign_in(views.SignInPage("ready", HOSTILE)),
@@ -289,7 +286,7 @@ def test_a_card_leads_to_what_its_reasons_rest_on() -> None:
 
 
 def test_what_was_learned_leads_to_where_it_is_undone() -> None:
-    assert 'href="/reflexion#adjustment-kept"' in PAGES["rich"]
+    assert 'href="/reflexion?change=kept#adjustment-kept"' in PAGES["rich"]
     assert "7 changes of scores, the largest" in PAGES["rich"]
 
 
@@ -359,13 +356,6 @@ def test_the_first_steps_end_with_the_first_thing_learned() -> None:
 )
 def test_the_change_in_error_is_said_in_words(with_learning: float, words: str) -> None:
     assert words in render_home(home(accuracy=views.Accuracy(with_learning, 13.3, 20)))
-
-
-def test_a_part_that_failed_leaves_the_rest_standing() -> None:
-    text = render_home(home(learned=FAILURE))
-
-    assert "The changes could not be read." in text
-    assert "Lunch in four minutes" in text
 
 
 def test_sample_data_is_said_only_where_it_is_sample_data() -> None:

@@ -13,6 +13,7 @@ from viral.features.experiments.sequential import (
     FEWEST_POSTS,
     Tally,
     compare,
+    course_of,
     half_width,
     judge,
     states_of,
@@ -153,3 +154,30 @@ def test_each_arm_stands_once_in_every_block_in_an_order_that_the_id_fixes() -> 
     assert len({tuple(given[place : place + 3]) for place in range(0, 300, 3)}) == 6
     assert given == [label_of(one, labels, number) for number in range(300)]
     assert given != [label_of(other, labels, number) for number in range(300)]
+
+
+def test_a_course_ends_where_the_comparison_that_decides_stands() -> None:
+    seen = list(
+        islice(posts(3, "ABC", lambda rng, label: rng.gauss("CBA".index(label) * 9, 9)), 60)
+    )
+    arms = {label: Tally() for label in "ABC"}
+    for label, value in seen:
+        arms[label].add(value)
+
+    course = course_of(seen, "ABC", alpha=ALPHA)
+
+    assert course is not None
+    (last,) = [
+        each
+        for each in compare(arms, alpha=ALPHA)
+        if (each.better, each.worse) == (course.leader, course.rival)
+    ]
+    assert (course.leader, course.rival) == ("A", "B")
+    assert course.looks[-1].posts == 60
+    assert (course.looks[-1].difference, course.looks[-1].low) == (last.difference, last.low)
+    assert all(each.low < each.difference < each.high for each in course.looks)
+    assert [each.posts for each in course.looks] == sorted(each.posts for each in course.looks)
+
+
+def test_one_arm_alone_has_no_course() -> None:
+    assert course_of([("A", 1.0)] * 9, "AB", alpha=ALPHA) is None

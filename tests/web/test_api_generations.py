@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 
 import msgspec
+from factories import TestTenant
 
 from viral.database.engine import Database
+from viral.features.generations.listing import list_generations
 from viral.web.api.generations import GenerationsPage
 from web.conftest import Browser, add_sample_trends
 
@@ -62,3 +65,21 @@ async def test_a_tenant_sees_its_own_generations_and_cursors_only(
 
     assert theirs.json() == {"generations": [], "next_cursor": None}
     assert (borrowed.status_code, borrowed.json()["code"]) == (422, "bad_input")
+
+
+async def test_a_page_is_one_message_to_the_server(
+    alices: Browser, alice: TestTenant, app: Database, system: Database
+) -> None:
+    await add_sample_trends(system)
+    for _ in range(3):
+        await alices.send("/api/v1/concepts", {"count": 2})
+    await list_generations(app, alice.id, limit=20)
+    (connection,) = app._calls._idle
+    said: list[str] = []
+
+    with connection.query_logger(lambda query: said.append(query.query)):
+        found = await list_generations(app, alice.id, limit=20)
+        # The driver tells it a moment later.
+        await asyncio.sleep(0)
+
+    assert (len(found), len(said)) == (3, 1)

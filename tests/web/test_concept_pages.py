@@ -235,7 +235,7 @@ async def test_a_learned_reason_tells_its_chain(alices: Browser, ground: Ground)
     page = await alices.get(f"/concepts/{(await ground.ids(query))[0]}?platform=tiktok")
 
     said = words(page)
-    adjustment = re.search(r'href="/reflexion#adjustment-([0-9a-f-]{36})"', page.text)
+    adjustment = re.search(r'href="/reflexion\?change=([0-9a-f-]{36})#adj', page.text)
     assert adjustment
     assert adjustment[1] in await ground.ids("SELECT id FROM scoring_adjustments")
     assert re.search(r"Changed (reach|engagement) 0\.0 → ", said)

@@ -36,7 +36,7 @@ async def test_an_adjustment_is_undone_by_its_button(
 
     answer = await alices.submit(action)
 
-    place = f"/reflexion#adjustment-{adjustment}"
+    place = f"/reflexion?change={adjustment}#adjustment-{adjustment}"
     assert (answer.status_code, answer.headers["location"]) == (303, place)
     page = await alices.get("/reflexion")
     assert "points again on TikTok." in words(page)

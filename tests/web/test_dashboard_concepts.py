@@ -249,7 +249,8 @@ async def test_an_order_of_another_tenant_is_like_none(carols: Browser, ground: 
 async def test_a_job_of_another_type_is_no_order(
     carols: Browser, carol: TestTenant, ground: Ground
 ) -> None:
-    await carols.submit("/reflexion/runs")
+    row = b"id,platform,published_at,views\nv1,tiktok,2026-01-02,1000\n"
+    await carols.submit("/performance/imports", files={"file": ("r.csv", row)})
     job_id = (await jobs_of(ground, carol))[0]
 
     assert (await carols.get(f"/generate?order={job_id}")).status_code == 404

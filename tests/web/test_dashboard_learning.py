@@ -32,7 +32,7 @@ async def test_a_file_of_results_is_taken_in_and_learning_is_asked_for(
 
     assert (answer.status_code, answer.headers["location"]) == (303, "/performance")
     said = words(await alices.get("/performance"))
-    assert "Done 2 results stored. 2 results are learned from in a moment." in said
+    assert "Done 2 results stored. They are learned from in a moment." in said
     assert "2 waiting" in said
     jobs = await admin.execute(text("SELECT job_type, scope, status FROM job_queue"))
     assert [tuple(row) for row in jobs] == [("reflexion", "tenant", "pending")]
@@ -54,7 +54,7 @@ async def test_bad_rows_are_counted_and_named_and_the_others_are_in(
     await alices.submit("/performance/imports", files={"file": ("r.csv", GOOD + bad)})
 
     said = words(await alices.get("/performance"))
-    assert "2 results are learned from in a moment. 4 rows left out: line 4, views: is neg" in said
+    assert "They are learned from in a moment. 4 rows left out: line 4, views: is negative" in said
     assert "line 5, platform: is no known platform" in said
     assert "; and 1 more." in said
     assert "Code rows_left_out" in said
@@ -124,6 +124,7 @@ async def test_what_is_stored_is_told_when_it_is_learned_from(
     await alices.submit("/performance/imports", files={"file": ("r.csv", early)})
     waits = words(await alices.get("/performance"))
     await alices.submit("/performance/imports", files={"file": ("r.csv", GOOD)})
+    assert "1 result stored, 1 known before. It is learned from" in words(await alices.get("/"))
     await admin.execute(text("UPDATE performance_feedback SET applied_no = 1 WHERE is_mature"))
     await admin.commit()
     await alices.submit("/performance/imports", files={"file": ("r.csv", later)})

@@ -77,12 +77,12 @@ async def test_the_loop_is_on_one_page(
     assert titles[0] in said.split("To post today")[1].split("Newest concepts")[0]
     assert "12 results learned from, 0 waiting." in said
     assert "12 of 50" in said
-    assert "12,000,000 of 12 posts" in said
+    assert "12,000,000 of 12 posts published since then" in said
     assert "Starting point" in said
     assert "Predictions miss by, last 12 results" in said
     assert re.search(r"\d+ changes? of scores", said)
     adjustments = list(await admin.scalars(text("SELECT id::text FROM scoring_adjustments")))
-    linked = re.findall(r'href="/reflexion#adjustment-([0-9a-f-]{36})"', page.text)
+    linked = re.findall(r'href="/reflexion\?change=([0-9a-f-]{36})#adj', page.text)
     assert linked
     assert set(linked) <= set(adjustments)
     assert len(page.content) <= 60_000
@@ -95,8 +95,25 @@ async def test_the_loop_is_on_one_page(
     assert [each.actual for each in last] == [each.actual for each in results[-3:]]
 
 
+async def test_views_are_those_of_posts_of_the_last_days(
+    alices: Browser,
+    alice: TestTenant,
+    app: Database,
+    system: Database,
+    cluster: Cluster,
+    admin: AsyncConnection,
+) -> None:
+    await live_some_weeks(app, system, cluster, alice)
+    older = "published_at = published_at - interval '40 days' WHERE external_id LIKE 'v2-%'"
+    await admin.execute(text(f"UPDATE performance_feedback SET {older}"))
+    await admin.commit()
+
+    assert "6,000,000 of 6 posts published since then" in words(await alices.get("/"))
+
+
 async def test_work_under_way_is_shown_while_it_is(alices: Browser, admin: AsyncConnection) -> None:
-    await alices.submit("/reflexion/runs")
+    row = b"id,platform,published_at,views\nv1,tiktok,2026-01-02,1000\n"
+    await alices.submit("/performance/imports", files={"file": ("r.csv", row)})
     waiting = words(await alices.get("/"))
     ended = "UPDATE job_queue SET status = 'failed', completed_at = now() - interval '{}'"
     await admin.execute(text(ended.format("5 min")))
@@ -128,9 +145,9 @@ async def test_the_number_of_statements_does_not_grow_with_the_data(
 
     await alices.get("/")
 
-    # One more: predictions are asked for once there are concepts.
-    assert empty <= len(seen) <= empty + 1
-    assert len(seen) <= 12
+    # Predictions are asked for once there are concepts, and for today's posts if there are any.
+    assert empty <= len(seen) <= empty + 2
+    assert len(seen) <= 13
 
 
 async def test_titles_and_hooks_are_inert(

@@ -143,6 +143,25 @@ async def test_pages_of_changes_follow_on_each_other(studio: Learned) -> None:
     assert len(seen) == len(set(seen)) == count
 
 
+async def test_a_link_to_a_change_leads_to_the_page_that_it_is_on(studio: Learned) -> None:
+    await add_changes(studio, 45, hours=30)
+    order = "ORDER BY applied_at DESC, id"
+    changes = [
+        str(each) for (each,) in await studio.ask(f"SELECT id FROM scoring_adjustments {order}")
+    ]
+
+    for place in (0, 19, 20, len(changes) - 1):
+        page = (await studio.alices.get(f"/reflexion?change={changes[place]}")).text
+
+        first = place - place % 20
+        assert set(changes[first : first + 20]) == set(re.findall(r'id="adjustment-([^"]+)"', page))
+        assert ("Newest</a>" in page) == (first > 0)
+    # What is folded away is opened for who looks for it.
+    assert '<details class="more" open>' in page
+    for unseen in (changes[0], SOME_ID):
+        assert 404 == (await studio.bobs.get(f"/reflexion?change={unseen}")).status_code
+
+
 async def test_a_cursor_is_of_no_use_to_another_tenant(studio: Learned) -> None:
     await add_changes(studio, 21, hours=8)
     page = (await studio.alices.get("/reflexion")).text
@@ -176,7 +195,7 @@ async def test_a_run_is_undone_whole_after_a_question(studio: Learned) -> None:
 
     answer = await studio.alices.submit(f"/reflexion/adjustments/{newest}/undo-run")
 
-    place = f"/reflexion#adjustment-{newest}"
+    place = f"/reflexion?change={newest}#adjustment-{newest}"
     assert (answer.status_code, answer.headers["location"]) == (303, place)
     said = words(await studio.alices.get("/reflexion"))
     assert re.search(r"Done 3 changes of .* are undone; what counted before counts again\.", said)

@@ -176,6 +176,23 @@ async def test_batches_are_one_transaction_each_and_leave_nothing(
     assert transactions == 3
 
 
+async def test_what_comes_while_a_batch_is_written_waits_for_the_next(
+    alice: TestTenant, system: Database, admin: AsyncConnection
+) -> None:
+    usage = Usage()
+    usage.add(use_of(alice.id))
+    writing = asyncio.create_task(usage.write(system))
+    await asyncio.sleep(0)
+    usage.add(use_of(alice.id))
+
+    await writing
+
+    assert await count_rows(admin, "api_usage") == 1
+    await usage.write(system)
+    await admin.rollback()
+    assert await count_rows(admin, "api_usage") == 2
+
+
 async def test_the_use_of_an_erased_tenant_holds_nobody_up(
     alice: TestTenant, system: Database, admin: AsyncConnection
 ) -> None:

@@ -37,6 +37,22 @@ async def test_a_full_pool_of_calls_says_so(narrow: Database) -> None:
     assert [tuple(row) for row in await narrow.call("SELECT 2")] == [(2,)]
 
 
+async def test_who_gives_up_waiting_leaves_the_connection_to_the_next(narrow: Database) -> None:
+    calls = narrow._calls
+    await calls._turn()
+    first, second, third = (asyncio.create_task(narrow.call("SELECT 1")) for _ in range(3))
+    await asyncio.sleep(0)
+
+    first.cancel()
+    calls._pass_on()
+    # Its turn has come, and it does not know yet.
+    second.cancel()
+
+    assert [tuple(row) for row in await third] == [(1,)]
+    assert first.cancelled()
+    assert second.cancelled()
+
+
 async def test_a_server_that_is_gone_is_no_full_pool(narrow: Database) -> None:
     gone = Database(replace(narrow.url, port=1), context_key=b"k" * 32)
 

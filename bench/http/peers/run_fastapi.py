@@ -9,7 +9,13 @@ from typing import Annotated, Any, ClassVar
 from uuid import UUID
 
 import uvicorn
-from fastapi import Depends, FastAPI, Header, HTTPException, Query
+from fastapi import (  # type: ignore[import-not-found]  # in the benchmark's own environment
+    Depends,
+    FastAPI,
+    Header,
+    HTTPException,
+    Query,
+)
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import ForeignKey, func, or_, select, tuple_
 from sqlalchemy.dialects.postgresql import JSONB
@@ -149,7 +155,7 @@ async def tenant_session(
     return session
 
 
-@app.get("/api/v1/generations")
+@app.get("/api/v1/generations")  # type: ignore[untyped-decorator]  # the same
 async def generations(
     session: Annotated[AsyncSession, Depends(tenant_session)],
     limit: Annotated[int, Query(ge=1, le=100)] = 20,

@@ -40,6 +40,8 @@ Status = Literal[
     "paused",
 ]
 
+# What is not over may still be paid.
+OVER = frozenset({"canceled", "incomplete_expired"})
 _WINDOW_S = 300
 # A unix time of seconds; longer numbers are not worth reading.
 _TIMESTAMP = re.compile(r"[0-9]{1,12}", re.ASCII)
@@ -325,6 +327,19 @@ class Stripe:
             if not (page.has_more and page.data):
                 return found
             params["starting_after"] = page.data[-1].id
+
+    async def cancel_all(self, customer: str) -> list[str]:
+        """End at once whatever subscriptions a customer has; return their ids."""
+        live = [
+            each.id for each in await self.subscriptions_of(customer) if each.status not in OVER
+        ]
+        for id_ in live:
+            url, headers = f"{self._api_url}/subscriptions/{id_}", self._headers
+            answer = await self._outgoing.request("DELETE", url, headers=headers)
+            # An attempt whose answer was lost has ended it, and the next one does not find it.
+            if answer.status not in _SUCCESS and (await self.subscription(id_)).status not in OVER:
+                raise _refusal(answer, f"cancel {id_}")
+        return live
 
     async def current(self, customer: str) -> Subscription | None:
         """Find the subscription that decides what the customer has, or None without any.

@@ -104,7 +104,8 @@ def _standing(outlook: Outlook, names: dict[str, str]) -> str:
         case "undecided":
             return f"Ended on {ended} undecided, after {outlook.posts:,} posts."
         case _:
-            return f"Stopped on {ended}, after {counted}."
+            because = f": {outlook.reason}" if outlook.reason else "."
+            return f"Stopped on {ended}, after {counted}{because}"
 
 
 def _next_steps(outlook: Outlook) -> Iterator[str]:

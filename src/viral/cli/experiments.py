@@ -95,12 +95,17 @@ def show(name: Name, tenant: Slug = None, as_json: AsJson = False) -> None:
 
 
 @group.command()
-def stop(name: Name, tenant: Slug = None, as_json: AsJson = False) -> None:
+def stop(
+    name: Name,
+    reason: Annotated[str, typer.Option("--reason", help="Why, for whoever wonders later.")] = "",
+    tenant: Slug = None,
+    as_json: AsJson = False,
+) -> None:
     """End an experiment without a winner; what its posts taught the learner stays.
 
-    Example: viral experiments stop openers --tenant demo
+    Example: viral experiments stop openers --reason "The platform changed." --tenant demo
     """
-    _show(asyncio.run(_stop(tenant, name)), as_json=as_json)
+    _show(asyncio.run(_stop(tenant, name, reason)), as_json=as_json)
 
 
 async def _start(
@@ -154,13 +159,13 @@ async def _look(slug: str | None, name: str) -> Outlook:
         return await settle_experiment(session, experiment, now=runtime.clock())
 
 
-async def _stop(slug: str | None, name: str) -> Outlook:
+async def _stop(slug: str | None, name: str, reason: str) -> Outlook:
     from viral.features.experiments.trials import find_experiment
     from viral.features.experiments.verdicts import stop_experiment
 
     async with tenant_session(slug) as (runtime, session):
         experiment = await find_experiment(session, name)
-        return await stop_experiment(session, experiment, now=runtime.clock())
+        return await stop_experiment(session, experiment, now=runtime.clock(), reason=reason)
 
 
 def _show(outlook: Outlook, *, as_json: bool) -> None:
@@ -176,6 +181,7 @@ def _show(outlook: Outlook, *, as_json: bool) -> None:
         | {
             "concepts": outlook.concepts,
             "posts": outlook.posts,
+            "reason": outlook.reason,
             "states": [asdict(each) for each in outlook.arms],
             "comparisons": [asdict(each) for each in outlook.comparisons],
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -52,6 +53,12 @@ def serve(
     import uvloop
 
     class Serving(uvicorn.Server):
+        async def startup(self, sockets: list[socket] | None = None) -> None:
+            await super().startup(sockets)
+            # What is loaded stays: the collector need not look at it again and again.
+            gc.collect()
+            gc.freeze()
+
         async def shutdown(self, sockets: list[socket] | None = None) -> None:
             when_stopping()
             await super().shutdown(sockets)

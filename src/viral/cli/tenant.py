@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -20,6 +20,14 @@ if TYPE_CHECKING:
     from viral.database.tombstones import Tombstone
     from viral.runtime import Runtime
     from viral.schema.tenants import Tenant
+
+
+class _Billed(NamedTuple):
+    """What became of the subscriptions of a tenant at Stripe."""
+
+    canceled: list[str]
+    left: str | None
+
 
 group = typer.Typer(no_args_is_help=True, help="Tenants: the clients that are kept apart.")
 
@@ -109,11 +117,14 @@ def erase(
     No copy is made first: a client that has to be forgotten must not stay in one. What you want
     to keep or hand over, take out before. Backups that you made still hold the tenant; where one
     is restored, the tenant is erased again at the next start, as tombstones.json in VIRAL_HOME
-    says: keep that file with secrets.json. What Stripe, Clerk or a platform holds is not touched.
+    says: keep that file with secrets.json.
+
+    With STRIPE_API_KEY its subscription is canceled first, at once; when Stripe refuses, nothing is
+    erased. What else Stripe, Clerk or a platform holds is not touched.
 
     One transaction does it; stopped half-way, it is finished at the next start.
     """
-    tombstone = asyncio.run(_erase(slug, confirm))
+    tombstone, billed = asyncio.run(_erase(slug, confirm))
     rows = sum(tombstone.rows.values())
     if as_json:
         print_json(
@@ -122,10 +133,16 @@ def erase(
                 "slug": slug,
                 "erased_at": tombstone.erased_at,
                 "rows": tombstone.rows,
+                "canceled_subscriptions": billed.canceled,
+                "subscription_left": billed.left,
             }
         )
     else:
         out.print(f"Tenant {slug} is erased: {rows:,} rows of {len(tombstone.rows)} tables.")
+        for id_ in billed.canceled:
+            out.print(f"Its subscription {id_} is canceled at Stripe.")
+        if billed.left is not None:
+            out.print(f"Its subscription {billed.left} goes on at Stripe: end it there.")
 
 
 async def _create(slug: str, name: str | None, plan: str) -> UUID:
@@ -168,7 +185,7 @@ async def _plan(slug: str, name: str) -> Tenant:
         return await _find(runtime, slug)
 
 
-async def _erase(slug: str, confirmed: str | None) -> Tombstone:
+async def _erase(slug: str, confirmed: str | None) -> tuple[Tombstone, _Billed]:
     from viral.features.erasure import count_rows, erase_tenant
     from viral.runtime import open_runtime
     from viral.servers import migrator_url
@@ -178,16 +195,32 @@ async def _erase(slug: str, confirmed: str | None) -> Tombstone:
         tenant = await _find(runtime, slug)
         with progress_bar("Counting rows") as advance:
             rows = await count_rows(runtime.app, runtime.system, tenant.id, advance=advance)
-        _tell_what_goes(tenant, rows)
+        _tell_what_goes(tenant, rows, ends_at_stripe=_is_ours_to_end(runtime, tenant))
         require_name(settings, slug, confirmed, what="`viral tenant erase`", thing="tenant")
+        # While the ids are known: nobody could end what a tenant had that is gone.
+        billed = await _end_billing(runtime, tenant)
         with err.status(f"Erasing {sum(rows.values()):,} rows"):
-            return await erase_tenant(
+            tombstone = await erase_tenant(
                 migrator_url(settings, runtime.secrets),
                 settings.home,
                 tenant_id=tenant.id,
                 slug=slug,
                 now=runtime.clock(),
             )
+        return tombstone, billed
+
+
+async def _end_billing(runtime: Runtime, tenant: Tenant) -> _Billed:
+    """Cancel what the tenant pays for, or leave it to the operator."""
+    if not _is_ours_to_end(runtime, tenant) or runtime.vendors.stripe is None:
+        return _Billed([], tenant.stripe_subscription_id)
+    return _Billed(await runtime.vendors.stripe.cancel_all(tenant.stripe_customer_id or ""), None)
+
+
+def _is_ours_to_end(runtime: Runtime, tenant: Tenant) -> bool:
+    """Say no without a key for Stripe, and in a branch: the tenant goes on in main."""
+    has_key = runtime.vendors.stripe is not None
+    return has_key and runtime.branch is None and tenant.stripe_customer_id is not None
 
 
 async def _find(runtime: Runtime, slug: str) -> Tenant:
@@ -217,14 +250,12 @@ def _erased_at(home: Path, slug: str) -> datetime | None:
     )
 
 
-def _tell_what_goes(tenant: Tenant, rows: Mapping[str, int]) -> None:
+def _tell_what_goes(tenant: Tenant, rows: Mapping[str, int], *, ends_at_stripe: bool) -> None:
     err.print(
         f"This will be gone, with no copy kept, of {tenant.slug} ({tenant.name}):", markup=False
     )
     for name, count in rows.items():
         err.print(f"{count:>12,}  {name}", markup=False)
     if tenant.stripe_subscription_id is not None:
-        err.print(
-            f"Its subscription {tenant.stripe_subscription_id} goes on at Stripe: end it there.",
-            markup=False,
-        )
+        fate = "is canceled at Stripe" if ends_at_stripe else "goes on at Stripe: end it there"
+        err.print(f"Its subscription {tenant.stripe_subscription_id} {fate}.", markup=False)

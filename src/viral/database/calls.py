@@ -7,6 +7,7 @@ second has a function in the schema instead, and its caller needs no more than t
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import TYPE_CHECKING, TypeVar
 
 import asyncpg
@@ -37,7 +38,8 @@ T = TypeVar("T")
 class Calls:
     """A small pool of driver connections of one role; it connects when it is first used.
 
-    asyncpg's own pool takes longer to lend a connection than the server to answer many a call.
+    asyncpg's own pool takes as long to lend a connection as the server to answer many a call: a
+    call of `SELECT 1` costs 94 us with it, 31 without.
     """
 
     def __init__(self, url: ServerUrl, *, passwords: Callable[[], Sequence[str]] | None) -> None:
@@ -46,7 +48,8 @@ class Calls:
         # Beside the sessions' pool: half of what the URL allows. Each is busy for a millisecond,
         # and more than a few at once wait for the same processors.
         self._size = max(1, url.pool_size // 2)
-        self._free = asyncio.Semaphore(self._size)
+        self._taken = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
         self._idle: list[TenantConnection] = []
 
     async def fetch(self, statement: str, *arguments: object) -> list[asyncpg.Record]:
@@ -70,13 +73,13 @@ class Calls:
         await self._with(lambda connection: connection.execute(statements))
 
     async def close(self) -> None:
-        """Close the connections, each once nobody is at work with it."""
+        """Close the connections, once nobody is at work with one."""
         for _ in range(self._size):
-            await self._free.acquire()
+            await self._turn()
         while self._idle:
             await self._idle.pop().close(timeout=CLOSE_TIMEOUT_S)
         for _ in range(self._size):
-            self._free.release()
+            self._pass_on()
 
     async def _with(self, act: Callable[[TenantConnection], Awaitable[T]]) -> T:
         try:
@@ -97,14 +100,7 @@ class Calls:
             raise ours from error
 
     async def _take(self) -> TenantConnection:
-        if self._free.locked():
-            try:
-                async with asyncio.timeout(self._url.pool_timeout_s):
-                    await self._free.acquire()
-            except TimeoutError as error:
-                raise pool_exhausted(self._url, self._size) from error
-        else:
-            await self._free.acquire()
+        await self._turn()
         try:
             while self._idle:
                 connection = self._idle.pop()
@@ -112,13 +108,42 @@ class Calls:
                     return connection
             return await self._connect()
         except BaseException:
-            self._free.release()
+            self._pass_on()
             raise
 
     def _give_back(self, connection: TenantConnection) -> None:
         if not connection.is_closed():
             self._idle.append(connection)
-        self._free.release()
+        self._pass_on()
+
+    async def _turn(self) -> None:
+        """Wait until one may take a connection, in the order of coming; PoolExhausted in time."""
+        if self._taken < self._size:
+            self._taken += 1
+            return
+        loop = asyncio.get_running_loop()
+        turn: asyncio.Future[None] = loop.create_future()
+        self._waiting.append(turn)
+        timer = loop.call_later(self._url.pool_timeout_s, _give_up, turn)
+        try:
+            await turn
+        except TimeoutError as error:
+            raise pool_exhausted(self._url, self._size) from error
+        except asyncio.CancelledError:
+            if not turn.cancelled() and turn.exception() is None:
+                # It came in the same moment.
+                self._pass_on()
+            raise
+        finally:
+            timer.cancel()
+
+    def _pass_on(self) -> None:
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._taken -= 1
 
     async def _connect(self) -> TenantConnection:
         """Connect with the passwords in turn: in the middle of a change the server has either."""
@@ -141,6 +166,11 @@ class Calls:
             else:
                 return await _known(connection)
         raise AssertionError("there is always a password to try")
+
+
+def _give_up(turn: asyncio.Future[None]) -> None:
+    if not turn.done():
+        turn.set_exception(TimeoutError())
 
 
 async def _known(connection: TenantConnection) -> TenantConnection:

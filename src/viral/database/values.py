@@ -1,4 +1,4 @@
-"""Values of any type, as they leave PostgreSQL: for a person as text, for a program as JSON."""
+"""Values of any type, as they leave PostgreSQL: for people, programs and spreadsheets."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _INFINITE_DAYS = {2**31 - 1: "infinity", -(2**31): "-infinity"}
 _INFINITE_TIME = {2**63 - 1: "infinity", -(2**63): "-infinity"}
 _SECOND = 1_000_000
+# What a spreadsheet takes for the beginning of a formula (OWASP, CSV injection).
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 # The type "char", of which the catalogue is full.
 _ONE_BYTE_CHAR = 18
 
@@ -76,6 +78,15 @@ def as_text(value: object) -> str:
         case _:
             text = str(value)
     return text
+
+
+def harmless(value: object) -> object:
+    """Put a text that a spreadsheet would run behind an apostrophe; all else stays as it is.
+
+    Only for texts that somebody wrote: a number, or a JSON document, is no formula.
+    """
+    is_run = isinstance(value, str) and value.startswith(_FORMULA)
+    return f"'{value}" if is_run and not isinstance(value, JsonText) else value
 
 
 def as_json(value: object) -> object:

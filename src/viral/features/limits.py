@@ -48,7 +48,6 @@ class Attempts:
     span: timedelta
 
 
-# Most requests come from few addresses.
 @lru_cache(maxsize=1024)
 def caller_at(address: str, pepper: bytes) -> Caller:
     """Name the bucket of an address: its HMAC-SHA-256 under the installation's pepper."""

@@ -32,6 +32,8 @@ PASSWORD_FILE = ".password"  # noqa: S105 - the name of a file
 UNFINISHED = "data.new"
 # Whole, and about to take the place of the data folder: an upgraded or a restored one.
 UPGRADED = "data.upgraded"
+# Where an upgrade makes the data folder of the other version, and keeps a password meanwhile.
+WORKSPACE = "upgrade"
 
 
 async def make_data_folder(
@@ -49,6 +51,8 @@ async def make_data_folder(
             # An initdb whose starter was killed may still write there, for as long as it can.
             shutil.rmtree(leftover, ignore_errors=True)
         settle_exchange(installation)
+        # A server of a killed upgrade ends by itself when its folder is gone.
+        shutil.rmtree(installation.state / WORKSPACE, ignore_errors=True)
         if data_dir.exists():
             _check_version(data_dir, binaries)
             return

@@ -18,6 +18,7 @@ from viral.postgres.account import ROOT_STATE, Account, run_program, server_acco
 from viral.postgres.binaries import DEBIAN, WHEEL, find_binaries, reachable_binaries
 from viral.postgres.bootstrap import bootstrap
 from viral.postgres.data_folder import (
+    WORKSPACE,
     exchange,
     explained,
     finish_exchange,
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
 
     Advance = Callable[[str, int, int | None], None]
 
-WORKSPACE = "upgrade"
 PROGRAMS_TIMEOUT_S = 24 * 3600
 STOP_TIMEOUT_S = 60
 # A fresh data folder of the other version, and what the transfer itself writes.

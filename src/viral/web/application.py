@@ -141,6 +141,7 @@ def create_application(settings: Settings) -> Litestar:
     """Assemble the application; the database is opened when it starts."""
     site = site_of(settings, Secrets.load_or_create(settings.home).pepper)
     usage, traffic, hub = Usage(), Traffic(), Hub()
+    kept = {"site": site, "usage": usage, "traffic": traffic, "hub": hub, "clock": _now}
     pages = PAGES if settings.environment == "production" else (*PAGES, design.show_design)
 
     @asynccontextmanager
@@ -164,16 +165,7 @@ def create_application(settings: Settings) -> Litestar:
     application = Litestar(
         route_handlers=[*pages, *WEBHOOKS, api],
         lifespan=[open_database],
-        state=State(
-            {
-                "site": site,
-                "usage": usage,
-                "traffic": traffic,
-                "hub": hub,
-                "clock": lambda: datetime.now(UTC),
-            },
-            deep_copy=False,
-        ),
+        state=State(kept, deep_copy=False),
         dependencies=DEPENDENCIES,
         middleware=[Door(), DefineMiddleware(FormTokens, config=csrf_of(site))],
         before_send=[finish_answer],
@@ -201,6 +193,10 @@ def csrf_of(site: Site) -> CSRFConfig:
         cookie_httponly=True,
         cookie_samesite="lax",
     )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def _is_described(settings: Settings) -> bool:

@@ -67,7 +67,7 @@ class Door(ASGIMiddleware):
         try:
             if door != "open":
                 await recognise(request, is_required=door != "either")
-            if request.method in SAFE_METHODS or bears_token(request):
+            if request.method in SAFE_METHODS or bears_token(scope):
                 await next_app(scope, receive, send)
             else:
                 await _let_form_in(request, send, next_app)

@@ -10,6 +10,7 @@ import base64
 import hashlib
 
 from litestar import Request
+from litestar.datastructures import Headers
 from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException
 from litestar.middleware import ASGIMiddleware
@@ -61,22 +62,20 @@ class Etags(ASGIMiddleware):
     scopes = (ScopeType.HTTP,)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
-        request: WebRequest = Request(scope, receive)
-        if request.method in _CHANGING:
-            _refuse_blind_match(request)
-        if request.method == "GET":
-            known = _listed(request.headers.get("if-none-match", ""), is_weak=True)
-            send = _Tagged(request, send, known).take
+        method = scope.get("method")
+        if method == "GET":
+            send = _Tagged(scope, send).take
+        elif method in _CHANGING:
+            _refuse_blind_match(Request(scope))
         await next_app(scope, receive, send)
 
 
 class _Tagged:
     """Holds back how an answer begins until its body is there."""
 
-    def __init__(self, request: WebRequest, send: Send, known: frozenset[str]) -> None:
-        self._request = request
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self._scope = scope
         self._send = send
-        self._known = known
         self._start: HTTPResponseStartEvent | None = None
         self._body = b""
 
@@ -92,9 +91,10 @@ class _Tagged:
                 await self._finish(self._start)
 
     async def _finish(self, start: HTTPResponseStartEvent) -> None:
-        tag = etag_of(self._body, self._request.user)
+        tag = etag_of(self._body, self._scope["user"])
         left_out = _REPLACED
-        if tag in self._known or "*" in self._known:
+        known = _listed(Headers.from_scope(self._scope).get("if-none-match", ""), is_weak=True)
+        if tag in known or "*" in known:
             start["status"] = _NOT_MODIFIED
             self._body = b""
             left_out = _REPLACED_UNCHANGED

@@ -18,7 +18,7 @@ from uuid import UUID
 
 import structlog
 from litestar import Request
-from litestar.datastructures import UploadFile
+from litestar.datastructures import Headers, UploadFile
 from litestar.enums import RequestEncodingType, ScopeType
 from litestar.exceptions import HTTPException
 from litestar.middleware import ASGIMiddleware
@@ -71,11 +71,11 @@ class Idempotency(ASGIMiddleware):
     scopes = (ScopeType.HTTP,)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
-        request: WebRequest = Request(scope, receive)
-        key = request.headers.get(HEADER)
-        if request.method != "POST" or key is None:
+        key = Headers.from_scope(scope).get(HEADER)
+        if key is None or scope.get("method") != "POST":
             await next_app(scope, receive, send)
             return
+        request: WebRequest = Request(scope, receive)
         _refuse_unusable(key)
         # What was answered an hour ago is for those who may still do it.
         await request.route_handler.authorize_connection(request)

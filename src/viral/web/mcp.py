@@ -93,7 +93,7 @@ class Done(msgspec.Struct, frozen=True):
 @post("/mcp", opt=ANY_SCOPE, status_code=200, include_in_schema=False)
 async def mcp(request: WebRequest, identity: Person) -> Response[bytes]:
     """Answer one message of an agent."""
-    if not bears_token(request):
+    if not bears_token(request.scope):
         raise NotSignedIn("Agents need an API key.", hint="Send `Authorization: Bearer vd_live_…`.")
     call = _read(await request.body())
     if isinstance(call, Refusal):

@@ -6,6 +6,8 @@ import contextlib
 from dataclasses import replace
 from datetime import timedelta
 
+from litestar.types import Scope as AnyScope
+
 from viral.errors import NotAllowed, NotSignedIn, VendorUnreachable
 from viral.features.limits import Caller, caller_at
 from viral.features.users.api_keys import PREFIX, identify_key
@@ -80,9 +82,9 @@ def scope_needed(method: str) -> Scope:
     return "read" if method in SAFE_METHODS else "write"
 
 
-def bears_token(request: WebRequest) -> bool:
+def bears_token(connection: AnyScope) -> bool:
     """Tell whether a program put its key into a header, which no browser does by itself."""
-    return "bears" in request.scope["state"]
+    return "bears" in connection["state"]
 
 
 def _bearer_of(request: WebRequest) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hmac
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import TypeAlias
 from urllib.parse import urlsplit
@@ -23,13 +24,16 @@ class Seals:
 
     def __init__(self, pepper: bytes) -> None:
         self._pepper = pepper
+        self._keys: dict[str, bytes] = {}
 
     def __repr__(self) -> str:
         return "Seals(...)"
 
     def key(self, purpose: str) -> bytes:
         """Derive the key of one purpose."""
-        return hmac.digest(self._pepper, f"web {purpose}".encode(), "sha256")
+        if purpose not in self._keys:
+            self._keys[purpose] = hmac.digest(self._pepper, f"web {purpose}".encode(), "sha256")
+        return self._keys[purpose]
 
     def seal(self, purpose: str, owner: str, content: bytes) -> str:
         """Sign content for an owner, as text that fits a cookie or a query."""
@@ -89,6 +93,8 @@ def site_of(settings: Settings, pepper: bytes) -> Site:
     )
 
 
+# Most requests come from few addresses.
+@lru_cache(maxsize=1024)
 def address_of(peer: str, forwarded_for: str, proxies: tuple[Network, ...]) -> str:
     """Tell where a request comes from: the last address that no trusted proxy vouches for.
 

@@ -7,10 +7,10 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
 from uuid import UUID
 
+import msgspec
 import structlog
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
@@ -65,8 +65,7 @@ WHERE k.id = u.key_id
 """)
 
 
-@dataclass(frozen=True, slots=True)
-class Use:
+class Use(msgspec.Struct, frozen=True):
     """One answered request: whose, with which key, to which route, and how it ended.
 
     `endpoint` is the route's template; `ended_s` is when, on the monotonic clock.
@@ -80,8 +79,8 @@ class Use:
     method: str
     status: int
     took_ms: int
-    id: UUID = field(default_factory=uuid7)
-    ended_s: float = field(default_factory=time.monotonic)
+    id: UUID = msgspec.field(default_factory=uuid7)
+    ended_s: float = msgspec.field(default_factory=time.monotonic)
 
 
 class Usage:
@@ -120,10 +119,14 @@ class Usage:
                 log.error("usage.lost", requests=left)
 
     async def write(self, system: Database) -> bool:
-        """Write what waits, a batch a transaction; False when the database refuses: it waits on."""
+        """Write what waits, a batch a transaction; False when the database refuses: it waits on.
+
+        What comes meanwhile goes with the next ones: a few rows cost as much as a batch.
+        """
         async with self._writing:
-            while self._waiting:
-                batch = list(islice(self._waiting, BATCH))
+            left = len(self._waiting)
+            while left > 0:
+                batch = list(islice(self._waiting, min(BATCH, left)))
                 try:
                     await _insert(system, batch)
                 except (ViralError, SQLAlchemyError, *DRIVER_ERRORS) as error:
@@ -137,6 +140,7 @@ class Usage:
                 # Others are added behind them meanwhile, never before them.
                 for _ in batch:
                     self._waiting.popleft()
+                left -= len(batch)
             if self._dropped:
                 log.error("usage.dropped", requests=self._dropped)
                 self._dropped = 0

@@ -2,54 +2,41 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import AsyncIterator
 
 import pytest
-import uvicorn
 from browser.conftest import CHROMIUM, FLAGS
-from browser_studio import Visit
-from clusters import free_port
+from browser_studio import Visit, served
 from litestar import Litestar
-from playwright.async_api import async_playwright
+from playwright.async_api import Browser, async_playwright
 
 from studio_console.conftest import Ground
 
 
 @pytest.fixture(scope="module")
 async def address(studio_of: Litestar) -> AsyncIterator[str]:
-    """Serve Studio; it was started before, with its database."""
-    port = free_port()
-    config = uvicorn.Config(studio_of, host="127.0.0.1", port=port, lifespan="off", log_config=None)
-    server = uvicorn.Server(config)
-    # The signals are the test run's own.
-    config.load()
-    serving = asyncio.create_task(server._serve())
-    while not server.started:
-        await asyncio.sleep(0.02)
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    await serving
+    async with served(studio_of) as address:
+        yield address
 
 
-@pytest.fixture
-async def visit(address: str, ground: Ground) -> AsyncIterator[Visit]:
-    """Open a page of Alice, who is signed in."""
+@pytest.fixture(scope="module")
+async def chromium() -> AsyncIterator[Browser]:
     if CHROMIUM is None and not os.environ.get("VIRAL_REQUIRE_BROWSER"):
         pytest.skip("Debian's package chromium is not installed")
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
-        page = await browser.new_page(viewport={"width": 1280, "height": 900})
-        visit = Visit(page)
-        page.on("pageerror", lambda error: visit.errors.append(str(error)))
-        page.on(
-            "console",
-            lambda message: visit.errors.append(message.text) if message.type == "error" else None,
-        )
-        page.on("request", lambda request: visit.hosts.add(request.url.split("/")[2]))
-        await page.goto(f"{address}/sign-in?token={await ground.link(ground.alice)}")
-        await page.get_by_role("button", name="Open the studio").click()
-        await page.wait_for_load_state()
-        yield visit
+        yield browser
         await browser.close()
+
+
+@pytest.fixture
+async def visit(chromium: Browser, address: str, ground: Ground) -> AsyncIterator[Visit]:
+    """Open a page of Alice, who is signed in."""
+    page = await chromium.new_page(viewport={"width": 1280, "height": 900})
+    visit = Visit(page)
+    await page.goto(f"{address}/sign-in?token={await ground.link(ground.alice)}")
+    await page.get_by_role("button", name="Open the studio").click()
+    await page.wait_for_load_state()
+    yield visit
+    await page.close()

@@ -105,22 +105,3 @@ async def test_the_diagram_is_searched_and_zoomed_by_keyboard(visit: Visit, addr
     assert 3 == await page.locator(".er-hit").count()
     assert before != await scale.inner_text()
     assert [] == visit.errors
-
-
-@pytest.mark.parametrize("width", [1280, 320])
-async def test_no_page_of_the_console_scrolls_sideways(
-    visit: Visit, address: str, width: int
-) -> None:
-    page = visit.page
-    await page.set_viewport_size({"width": width, "height": 800})
-    sideways = []
-
-    for name in ("console", "diagram", "migrations", "migrations/0001"):
-        await page.goto(f"{address}/{name}")
-        if name == "console":
-            await run(page, "SELECT repeat('x ', 200) AS a, t.* FROM tenants AS t")
-            await expect(page.get_by_text("1 row, ").first).to_be_visible()
-        width_of = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
-        sideways += [name] if await page.evaluate(width_of) else []
-
-    assert ([], []) == (sideways, visit.errors)

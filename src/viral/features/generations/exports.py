@@ -7,6 +7,7 @@ import io
 import json
 from typing import TYPE_CHECKING, Literal
 
+from viral.database.values import harmless
 from viral.features.generations.history import all_concepts
 from viral.features.generations.variants import selected_variants, variant_document
 
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from viral.schema.content import Concept, ConceptVariant
 
 Form = Literal["csv", "json"]
-# What a spreadsheet takes for a formula; titles hold words of strangers.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 async def export_concepts(
@@ -86,7 +85,7 @@ def _table(rows: list[dict[str, object]], *, with_header: bool) -> str:
     writer = csv.writer(text)
     if with_header:
         writer.writerow(rows[0])
-    writer.writerows([_harmless(value) for value in row.values()] for row in rows)
+    writer.writerows([harmless(value) for value in row.values()] for row in rows)
     return text.getvalue()
 
 
@@ -111,7 +110,3 @@ def _cells(concept: Concept, told: ConceptVariant | None) -> dict[str, object]:
         "variant_caption": None if told is None else told.caption,
         **{f"score_{name}": scores.get(name) for name in ("instagram", "tiktok", "youtube")},
     }
-
-
-def _harmless(value: object) -> object:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from viral.errors import NotFound
 
 if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
+
+    from asyncpg import Record
 
     from viral.database.engine import Database
 
@@ -25,12 +27,12 @@ SELECT g.date, g.id, json_build_object(
       'hashtags', c.hashtags, 'duration_s', c.duration_s, 'post_at', c.post_at,
       'why_it_works', c.why_it_works, 'prompts', c.prompts, 'is_favorite', c.is_favorite
     ) ORDER BY c.id)
-    FROM concepts AS c
+    FROM public.concepts AS c
     WHERE c.generation_id = g.id
   ), '[]')
 )::text AS document
 FROM (
-  SELECT * FROM generations {after} ORDER BY date DESC, id DESC LIMIT $1
+  SELECT * FROM public.generations {after} ORDER BY date DESC, id DESC LIMIT $1
 ) AS g
 ORDER BY g.date DESC, g.id DESC
 """
@@ -39,33 +41,24 @@ _ONE = _PAGE.format(after="WHERE id = $2")
 _OLDER = _PAGE.format(after="WHERE (date, id) < ($2, $3)")
 
 
-class GenerationDocument(NamedTuple):
-    """A generation: its place in the list, and its JSON."""
-
-    date: datetime
-    id: UUID
-    json: str
-
-
 async def list_generations(
     database: Database,
     tenant_id: UUID,
     *,
     limit: int,
     before: tuple[datetime, UUID] | None = None,
-) -> list[GenerationDocument]:
-    """List a page of generations, newest first; `before` is where the last page ended."""
+) -> list[Record]:
+    """List a page of generations, newest first: each one's date, id and JSON as `document`.
+
+    `before` is where the last page ended.
+    """
     if before is None:
-        rows = await database.read_for(tenant_id, NEWEST, limit)
-    else:
-        rows = await database.read_for(tenant_id, _OLDER, limit, *before)
-    return [GenerationDocument._make(row) for row in rows]
+        return await database.read_for(tenant_id, NEWEST, limit)
+    return await database.read_for(tenant_id, _OLDER, limit, *before)
 
 
-async def find_generation(
-    database: Database, tenant_id: UUID, generation_id: UUID
-) -> GenerationDocument:
+async def find_generation(database: Database, tenant_id: UUID, generation_id: UUID) -> Record:
     """Find one generation of the tenant; NotFound when it is not there."""
     for row in await database.read_for(tenant_id, _ONE, 1, generation_id):
-        return GenerationDocument._make(row)
+        return row
     raise NotFound(f"There is no generation {generation_id}.")

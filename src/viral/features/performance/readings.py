@@ -50,13 +50,17 @@ async def list_readings(
 
 
 async def views_since(session: AsyncSession, since: datetime) -> tuple[int, int]:
-    """Add up the views of posts that were read since a moment, and count the posts.
+    """Add up the views of posts that were published since a moment, and count the posts.
 
     Views are counted from a post's first day: of several readings the highest stands for it.
     """
     posts = (
         select(func.max(PerformanceFeedback.views).label("views"))
-        .where(PerformanceFeedback.reported_at >= since)
+        .where(
+            PerformanceFeedback.published_at >= since,
+            # Nothing is read before it is published; there is an index by this moment.
+            PerformanceFeedback.reported_at >= since,
+        )
         .group_by(PerformanceFeedback.platform, PerformanceFeedback.external_id)
         .subquery()
     )

@@ -9,6 +9,7 @@ from uuid import UUID  # noqa: TC003 - arrays of ids are typed at run time
 from sqlalchemy import ARRAY, BigInteger, DateTime, Text, and_, bindparam, func, or_, select, true
 from sqlalchemy.orm import aliased
 
+from viral.errors import NotFound
 from viral.schema.learning import ReflexionInsight, ScoringAdjustment, SelfCritique
 from viral.schema.results import PerformanceFeedback
 
@@ -28,6 +29,8 @@ ITS_INSIGHT: Final = and_(
     ReflexionInsight.tenant_id == ScoringAdjustment.tenant_id,
     ReflexionInsight.id == ScoringAdjustment.insight_id,
 )
+# Within a run, ids follow the size of the change.
+_ORDER: Final = ScoringAdjustment.applied_at.desc(), ScoringAdjustment.id
 # Served; served, and changed once more since; taken back.
 Standing = Literal["served", "replaced", "undone"]
 # What stands behind a change: an effect that moved, or a tested insight.
@@ -89,8 +92,7 @@ async def list_changes(
         .join(SelfCritique, ITS_CRITIQUE)
         .outerjoin(ReflexionInsight, ITS_INSIGHT)
         .where(*_conditions(wanted))
-        # Within a run, ids follow the size of the change.
-        .order_by(ScoringAdjustment.applied_at.desc(), ScoringAdjustment.id)
+        .order_by(*_ORDER)
         .limit(limit)
     )
     if before is not None:
@@ -100,6 +102,36 @@ async def list_changes(
             or_(ScoringAdjustment.applied_at < moment, ScoringAdjustment.id > last),
         )
     return [LearnedChange(*row) for row in await session.execute(query)]
+
+
+async def end_before(
+    session: AsyncSession, adjustment_id: UUID, *, limit: int
+) -> tuple[datetime, UUID] | None:
+    """Find where the page before that of a change ends; None where it is on the first one.
+
+    Pages are those of `list_changes` without a filter, of `limit` each. NotFound for no change of
+    the tenant's.
+    """
+    moment = await session.scalar(
+        select(ScoringAdjustment.applied_at).where(ScoringAdjustment.id == adjustment_id)
+    )
+    if moment is None:
+        raise NotFound(f"There is no change {adjustment_id}.")
+    is_earlier = or_(
+        ScoringAdjustment.applied_at > moment,
+        and_(ScoringAdjustment.applied_at == moment, ScoringAdjustment.id < adjustment_id),
+    )
+    earlier = await session.scalar(select(func.count(ScoringAdjustment.id)).where(is_earlier)) or 0
+    if earlier < limit:
+        return None
+    last = await session.execute(
+        select(ScoringAdjustment.applied_at, ScoringAdjustment.id)
+        .order_by(*_ORDER)
+        .offset(earlier - earlier % limit - 1)
+        .limit(1)
+    )
+    ended_at, ended_by = last.one()
+    return ended_at, ended_by
 
 
 async def runs_of(

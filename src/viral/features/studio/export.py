@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 from sqlalchemy import select
 
+from viral.database.values import harmless
 from viral.features.studio.rows import Place, Query, condition, key_order, own_rows, past_place
 from viral.features.studio.values import as_text
 
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
 Format = Literal["csv", "json"]
 PART = 1000
-# What spreadsheets take for the beginning of a formula (OWASP, CSV injection).
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 async def export_rows(
@@ -71,13 +70,9 @@ async def _part(
 
 def _cells(fields: Sequence[Field], values: Sequence[object]) -> list[str | None]:
     return [
-        _inert(as_text(value)) if field.kind == "text" else as_text(value)
+        as_text(harmless(value) if field.kind == "text" else value)
         for field, value in zip(fields, values, strict=True)
     ]
-
-
-def _inert(text: str | None) -> str | None:
-    return "'" + text if text and text.startswith(_FORMULA) else text
 
 
 def _csv_line(cells: Sequence[str | None]) -> bytes:

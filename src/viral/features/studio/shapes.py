@@ -1,7 +1,8 @@
 """What Studio knows of a table: kinds of columns, relations, and what the app's role may do.
 
 All of it is read from the models, so a table that is added is in Studio at once, with the rights
-that its class states.
+that its class states. Tables that belong to no tenant, and that the app's role may not read, are
+the installation's: its operator reads them, as the system.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from viral.errors import NotFound
 from viral.schema.base import Base
 from viral.schema.encrypted import EncryptedText
-from viral.schema.security import APP, security_of
+from viral.schema.security import APP, SYSTEM, security_of
 from viral.schema.tables import METADATA, MODULES
 from viral.schema.tenants import AuditEntry
 
@@ -48,6 +49,7 @@ _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]  # untyped in S
 TENANT = "tenant_id"
 SECRET = "encrypted, not shown"  # noqa: S105 - what stands in place of one
 UNREADABLE = "not readable by viral_app"
+INSTALLATION = "The installation's own rows, of no tenant: the product alone writes them."
 # What a row is called by, the first that its table has.
 _NAMES = ("title", "name", "slug", "email", "username", "topic", "pattern", "label", "job_type")
 _KINDS: tuple[tuple[type, Kind], ...] = (
@@ -138,6 +140,7 @@ class Shape:
     about: str
     fields: tuple[Field, ...]
     key: tuple[Field, ...]
+    is_of_installation: bool
     why_unreadable: str
     why_no_insert: str
     why_no_update: str
@@ -202,9 +205,12 @@ def referrers(table: Table) -> tuple[Referrer, ...]:
 
 
 def _shape(table: Table, group: str, model: type[Base]) -> Shape:
-    fields = tuple(_field(column, model) for column in table.columns)
-    readable = _granted(table, "SELECT")
-    why_unreadable = "" if readable else UNREADABLE
+    is_readable = _granted(table, "SELECT")
+    is_of_installation = not is_readable and _is_of_installation(table)
+    reader = SYSTEM if is_of_installation else APP
+    fields = tuple(_field(column, model, reader) for column in table.columns)
+    why_unreadable = "" if is_readable else UNREADABLE
+    why_closed = INSTALLATION if is_of_installation else why_unreadable
     by_name = {each.name: each for each in fields}
     key = tuple(by_name[c.name] for c in table.primary_key if c.name != TENANT)
     return Shape(
@@ -214,13 +220,18 @@ def _shape(table: Table, group: str, model: type[Base]) -> Shape:
         about=(model.__doc__ or "").strip().partition("\n")[0],
         fields=fields,
         key=key,
+        is_of_installation=is_of_installation,
         why_unreadable=why_unreadable,
-        why_no_insert=why_unreadable or _why_no_insert(table, fields),
-        why_no_update=why_unreadable
+        why_no_insert=why_closed or _why_no_insert(table, fields),
+        why_no_update=why_closed
         or ("" if any(each.may_update for each in fields) else _why_not(table, "UPDATE")),
-        why_no_delete=why_unreadable
+        why_no_delete=why_closed
         or ("" if _granted(table, "DELETE") else _why_not(table, "DELETE")),
     )
+
+
+def _is_of_installation(table: Table) -> bool:
+    return TENANT not in table.c and _granted(table, "SELECT", role=SYSTEM)
 
 
 def _why_no_insert(table: Table, fields: Sequence[Field]) -> str:
@@ -255,7 +266,7 @@ def _why_not(table: Table, privilege: str) -> str:
     return f"viral_app may not {word} here: the product does, with what belongs to it."
 
 
-def _field(column: AnyColumn, model: type[Base]) -> Field:
+def _field(column: AnyColumn, model: type[Base], reader: str) -> Field:
     table = column.table
     assert isinstance(table, Table)
     kind = _kind(column)
@@ -266,7 +277,7 @@ def _field(column: AnyColumn, model: type[Base]) -> Field:
     if _is_withheld(column, model):
         kind = "secret"
     why_hidden = SECRET if kind == "secret" else ""
-    if not why_hidden and not _granted(table, "SELECT", name):
+    if not why_hidden and not _granted(table, "SELECT", name, role=reader):
         why_hidden = UNREADABLE
     is_written = not why_hidden and column.computed is None and name != TENANT
     is_fixed = column.primary_key or column.onupdate is not None
@@ -293,10 +304,10 @@ def _is_withheld(column: AnyColumn, model: type[Base]) -> bool:
     return bool(getattr(attribute, "raiseload", False))
 
 
-def _granted(table: Table, privilege: str, column: str | None = None) -> bool:
-    """Tell whether the app's role holds a privilege: on a column, or on any of them."""
+def _granted(table: Table, privilege: str, column: str | None = None, *, role: str = APP) -> bool:
+    """Tell whether a role holds a privilege: on a column, or on any of them."""
     return any(
-        grant.role == APP
+        grant.role == role
         and privilege in grant.privileges
         and (not grant.columns or column is None or column in grant.columns)
         for grant in security_of(table).grants

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hmac
 import secrets as random
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import msgspec
 from sqlalchemy import func, select, type_coerce, update
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import load_only
@@ -34,7 +32,7 @@ PREFIX = "vd_live_"
 # As text: PREFIX and 8 characters that tell keys apart in a list, of 43 that hold 256 bits.
 _SHOWN = len(PREFIX) + 8
 LONGEST_NAME = 100
-_BY_KEY = "SELECT * FROM viral.enter_by_key($1, $2, $3)"
+_BY_KEY = "SELECT * FROM viral.enter_by_key($1, $2, ARRAY[$3, $4, $5, $6]::integer[])"
 _SHOWN_COLUMNS = (
     ApiKey.id,
     ApiKey.user_id,
@@ -130,11 +128,9 @@ async def identify_key(
 ) -> Identity:
     """Tell who a key acts for; NotSignedIn when it is none, RateLimited when too often."""
     credential = key_hmac(key, pepper)
-    allowed = [limits.address, limits.user, limits.tenant, limits.key]
-    rows = await database.call(_BY_KEY, credential, caller.bucket, allowed)
-    identity = identity_of(rows, credential)
-    scopes = frozenset(msgspec.json.decode(rows[0]["scopes"]))
-    return replace(identity, key_id=rows[0]["key_id"], scopes=scopes)
+    allowed = (limits.address, limits.user, limits.tenant, limits.key)
+    rows = await database.call(_BY_KEY, credential, caller.bucket, *allowed)
+    return identity_of(rows, credential)
 
 
 async def revoke_keys_of(

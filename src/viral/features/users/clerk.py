@@ -37,7 +37,9 @@ log = structlog.get_logger(__name__)
 
 _NO_SLUG = re.compile(r"[^a-z0-9_-]+")
 _LONGEST_SLUG = 50
-_BY_CLERK = "SELECT * FROM viral.enter_by_clerk($1, $2, $3, $4, $5, $6, $7)"
+_BY_CLERK = """
+SELECT * FROM viral.enter_by_clerk($1, $2, $3, $4, $5, $6, ARRAY[$7, $8, $9]::integer[])
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ async def enter_by_clerk(
     signin: Database, verified: Verified, *, caller: Caller, limits: Limits
 ) -> Identity:
     """Tell who a verified token speaks for; NotSignedIn when they are not known here (yet)."""
-    allowed = [limits.address, limits.user, limits.tenant]
+    allowed = (limits.address, limits.user, limits.tenant)
     rows = await signin.call(
         _BY_CLERK,
         verified.person,
@@ -92,7 +94,7 @@ async def enter_by_clerk(
         verified.credential,
         verified.until,
         caller.bucket,
-        allowed,
+        *allowed,
     )
     return identity_of(rows, verified.credential)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+import msgspec
 from sqlalchemy import func, select
 
 from viral.database.tenancy import token_hash
@@ -30,7 +31,7 @@ LINK_LIFETIME = timedelta(hours=1)
 SESSION_LIFETIME = timedelta(days=30)
 IDLE_LIFETIME = timedelta(days=7)
 
-_BY_SESSION = "SELECT * FROM viral.enter_by_session($1, $2, $3, $4)"
+_BY_SESSION = "SELECT * FROM viral.enter_by_session($1, $2, $3, ARRAY[$4, $5, $6]::integer[])"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +98,13 @@ async def identify(database: Database, token: str, *, caller: Caller, limits: Li
     One round trip: the session is found and the turns are taken in one function.
     """
     credential = token_hash(token)
-    allowed = [limits.address, limits.user, limits.tenant]
-    rows = await database.call(_BY_SESSION, credential, IDLE_LIFETIME, caller.bucket, allowed)
+    allowed = (limits.address, limits.user, limits.tenant)
+    rows = await database.call(_BY_SESSION, credential, IDLE_LIFETIME, caller.bucket, *allowed)
     return identity_of(rows, credential)
 
 
 def identity_of(rows: Sequence[Record], credential: bytes) -> Identity:
-    """Read what a function that knows credentials answers: one row at most.
+    """Read what a function that knows credentials answers: one row at most, of a key its scopes.
 
     It was called by itself, so the turns that it took are spent: who guesses runs out of them.
     """
@@ -111,6 +112,7 @@ def identity_of(rows: Sequence[Record], credential: bytes) -> Identity:
         raise NotSignedIn("You are not signed in.")
     row = rows[0]
     refuse_wait(row["wait_s"])
+    key_id = row.get("key_id")
     return Identity(
         user_id=row["user_id"],
         tenant_id=row["tenant_id"],
@@ -118,6 +120,8 @@ def identity_of(rows: Sequence[Record], credential: bytes) -> Identity:
         is_operator=row["is_operator"],
         email=row["email"],
         credential=credential,
+        key_id=key_id,
+        scopes=ALL_SCOPES if key_id is None else frozenset(msgspec.json.decode(row["scopes"])),
     )
 
 

@@ -53,13 +53,14 @@ def _folders(base: Path) -> set[Path]:
 
 
 def _flush_grown(folder: Path, sizes: dict[str, int]) -> None:
-    for entry in os.scandir(folder):
-        size = entry.stat().st_size
-        if size < LEAST_BYTES or sizes.get(entry.path) == size:
+    with os.scandir(folder) as entries:
+        grown = [(entry.path, entry.stat().st_size) for entry in entries]
+    for path, size in grown:
+        if size < LEAST_BYTES or sizes.get(path) == size:
             continue
-        descriptor = os.open(entry.path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        sizes[entry.path] = size
+        sizes[path] = size

@@ -9,7 +9,7 @@ import msgspec
 from litestar import post
 from litestar.params import JSONBody
 
-from viral.adapters.stripe import Stripe
+from viral.adapters.stripe import OVER, Stripe
 from viral.errors import NotFound
 from viral.features.billing import customer_of
 from viral.features.users.sessions import Identity
@@ -23,8 +23,6 @@ from viral.web.links import link_to
 from viral.web.requests import WebRequest
 
 Kind: TypeAlias = Literal["checkout", "portal"]
-# Whatever is not over may still be paid: beside it, a checkout would sell the plan twice.
-_OVER = frozenset({"canceled", "incomplete_expired"})
 
 
 class PlanWanted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -50,7 +48,8 @@ async def open_checkout(
     """
     stripe = _stripe(runtime)
     customer = await _customer(runtime, stripe, identity)
-    if any(each.status not in _OVER for each in await stripe.subscriptions_of(customer)):
+    # Beside one that may still be paid, a checkout would sell the plan twice.
+    if any(each.status not in OVER for each in await stripe.subscriptions_of(customer)):
         return await _portal(request, runtime, identity, customer)
     url = await stripe.checkout_url(
         customer,

@@ -84,9 +84,9 @@ async def get_generations(
     found = await list_generations(runtime.app, identity.tenant_id, limit=limit + 1, before=before)
     next_cursor = None
     if len(found) > limit:
-        last = Place(found[limit - 1].date, found[limit - 1].id)
+        last = Place(found[limit - 1]["date"], found[limit - 1]["id"])
         next_cursor = cursor_at(site, identity.tenant_id, last, purpose=PURPOSE)
-    page = _RawPage([msgspec.Raw(each.json) for each in found[:limit]], next_cursor)
+    page = _RawPage([msgspec.Raw(each["document"]) for each in found[:limit]], next_cursor)
     return Response(msgspec.json.encode(page), media_type="application/json")
 
 
@@ -100,7 +100,7 @@ async def get_generation(
 ) -> Response[bytes]:
     """Show one generation with its concepts."""
     found = await find_generation(runtime.app, identity.tenant_id, generation_id)
-    return Response(found.json.encode(), media_type="application/json")
+    return Response(found["document"].encode(), media_type="application/json")
 
 
 ROUTES: Final = (get_generations, get_generation)

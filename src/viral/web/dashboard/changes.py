@@ -63,7 +63,7 @@ async def undo(
     )
     said = f"{what_of(undone)}, counts {points(undone.old_value)} points again"
     said += f" on {platform_name(undone.platform)}. {_FROM_NOW}"
-    return send_back(request, Flash("success", said), f"{PAGE}#adjustment-{adjustment_id}")
+    return send_back(request, Flash("success", said), change_url(adjustment_id))
 
 
 @post(
@@ -86,7 +86,7 @@ async def undo_whole_run(
     was = "is" if len(undone) == 1 else "are"
     said = f"{count(len(undone), 'change')} of {moment} {was} undone; what counted before counts"
     note = Flash("success", f"{said} again. {_FROM_NOW}")
-    return send_back(request, note, f"{PAGE}#adjustment-{adjustment_id}")
+    return send_back(request, note, change_url(adjustment_id))
 
 
 @post("/reflexion/insights/{insight_id:uuid}/undo", opt={"page": PAGE}, include_in_schema=False)
@@ -131,8 +131,14 @@ async def undo_shared_version(
     return send_back(request, Flash("success", said))
 
 
+def change_url(adjustment_id: UUID) -> str:
+    """Give the address of a change, on whichever page it is by now."""
+    return f"{PAGE}?change={adjustment_id}#adjustment-{adjustment_id}"
+
+
 def insight_row(row: ReflexionInsight) -> InsightRow:
     return InsightRow(
+        id=str(row.id),
         pattern=row.pattern,
         evidence_count=row.evidence_count,
         impact=msgspec.convert(row.impact, Literal["positive", "negative", "neutral"]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import ceil
 
 from markupsafe import Markup
 
@@ -26,7 +27,8 @@ from viral.web.dashboard.rendering import count, number
 
 # More looks than this are no wider than a pixel.
 MOST_LOOKS = 120
-_HIGHEST = 60.0
+# Wider than this are only the intervals of the first posts.
+_USUAL = 60.0
 _BAR_WIDTH, _BAR_HEIGHT = 240, 24
 _NARROWEST = 10.0
 
@@ -77,11 +79,10 @@ def thinned(looks: Sequence[Look]) -> list[Look]:
 def arm_bars(arms: Sequence[ArmState]) -> dict[str, Markup]:
     """Draw each arm's mean and interval around the forecast, by label, on one scale."""
     ends = [end for arm in arms for end in (arm.low, arm.high) if end is not None]
-    low = max(-_HIGHEST, min([-_NARROWEST, *ends]))
-    high = min(_HIGHEST, max([_NARROWEST, *ends]))
+    low, high = min([-_NARROWEST, *ends]), max([_NARROWEST, *ends])
 
     def x(value: float) -> float:
-        return (min(max(value, low), high) - low) / (high - low) * (_BAR_WIDTH - 12) + 6
+        return (value - low) / (high - low) * (_BAR_WIDTH - 12) + 6
 
     return {arm.label: _arm_bar(arm, x) for arm in arms}
 
@@ -129,12 +130,13 @@ def _course(looks: Sequence[Look], *, size: Size, summary: str) -> Markup:
 
 def _scale(looks: Sequence[Look], *, size: Size) -> tuple[_Scale, list[float]]:
     """Lay the plot out; the first intervals, wide as all scores, may leave it."""
-    up = nice_steps(min(_HIGHEST, max(each.high for each in looks)), most=3)
-    down = nice_steps(min(_HIGHEST, max(_NARROWEST, *(-each.low for each in looks))), most=2)
-    low, high = -down[-1], up[-1]
-    steps = [*(-each for each in reversed(down[1:])), *up]
+    above = min(max(_USUAL, looks[-1].high), max(_NARROWEST, *(each.high for each in looks)))
+    below = min(max(_USUAL, -looks[-1].low), max(_NARROWEST, *(-each.low for each in looks)))
+    step = nice_steps(above + below, most=6)[1]
+    low, high = -step * ceil(below / step), step * ceil(above / step)
+    steps = [low + step * number for number in range(round((high - low) / step) + 1)]
     plot = Plot(
-        left=max(len(points(step, 0)) for step in steps) * size.font * ADVANCE + 10,
+        left=max(len(points(each, 0)) for each in steps) * size.font * ADVANCE + 10,
         top=size.font * LINE * 2,
         right=size.width - 10,
         bottom=size.height - size.font * LINE * 2 - 8,

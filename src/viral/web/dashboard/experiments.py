@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 from urllib.parse import urlencode
 
 from litestar import Response, get, post
@@ -52,6 +53,7 @@ STATES: Final = {
     "stopped": ("stopped", "mu"),
 }
 RISKS: Final = (Choice("0.01", "1 in 100"), Choice("0.05", "1 in 20"), Choice("0.1", "1 in 10"))
+N = TypeVar("N", int, float)
 Status = Literal["", "running", "decided", "undecided", "stopped"]
 
 
@@ -170,8 +172,8 @@ async def start(
         platform=platform_of(data.platform),
         hook_types=data.hook_types,
         count=len(data.hook_types),
-        alpha=float(_number(data.alpha, "risk")),
-        most_posts=int(_number(data.most_posts, "number of posts")),
+        alpha=_number(float, data.alpha, "risk"),
+        most_posts=_number(int, data.most_posts, "number of posts"),
         now=runtime.clock(),
         hashed=runtime.hashed,
     )
@@ -185,9 +187,9 @@ def _row(experiment: Experiment) -> Row:
     return Row(experiment, arms, winner)
 
 
-def _number(text: str, what: str) -> float:
+def _number(kind: Callable[[str], N], text: str, what: str) -> N:
     try:
-        return float(text)
+        return kind(text)
     except ValueError as error:
         raise BadInput(f"{text[:20]!r} is no {what}.", hint="Write a number.") from error
 

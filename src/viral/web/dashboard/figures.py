@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from litestar import Response
 from markupsafe import Markup
 
-# What a spreadsheet takes for a formula; names of categories are whatever a file said.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+from viral.database.values import harmless
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +47,9 @@ def csv_answer(
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(columns)
-    writer.writerows([_harmless(cell) for cell in row] for row in rows)
+    writer.writerows([harmless(cell) for cell in row] for row in rows)
     return Response(
         text.getvalue(),
         media_type="text/csv",
         headers={"Content-Disposition": f'attachment; filename="{name}.csv"'},
     )
-
-
-def _harmless(cell: object) -> object:
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell

@@ -215,8 +215,8 @@ async def home_page(
 ) -> HomePage:
     """Read what the page shows beside the jobs, in nine queries however much there is.
 
-    1-2 newest concepts, their predictions; 3 posts of today; 4 views; 5 counts of results; 6 the
-    last results beside their predictions; 7-8 changes and insights of the week.
+    1-2 newest concepts, their predictions; 3-4 posts of today, theirs; 5 views; 6 counts of
+    results; 7 the last results beside their predictions; 8-9 changes and insights of the week.
     """
     quota = quota_of(tenant, now=now)
     concepts = await newest_concepts(session, limit=CONCEPTS_SHOWN)

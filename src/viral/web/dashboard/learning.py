@@ -127,7 +127,10 @@ async def _when_learned(session: AsyncSession, report: ImportReport) -> str:
     said = []
     if ripe and waiting:
         are = "is" if waiting == 1 else "are"
-        said.append(f"{count(waiting, 'result')} {are} learned from in a moment")
+        which = "It" if waiting == 1 else "They"
+        if waiting != report.stored:
+            which = count(waiting, "waiting result")
+        said.append(f"{which} {are} learned from in a moment")
     elif ripe:
         said.append("Nothing of it waits: a video is learned from once")
     if report.early:

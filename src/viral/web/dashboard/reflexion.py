@@ -31,6 +31,7 @@ from viral.features.reflexion.timeline import (
     Kind,
     Standing,
     count_served,
+    end_before,
     gains_of,
     list_changes,
     runs_of,
@@ -84,7 +85,7 @@ class InsightGroup:
 
 @dataclass(frozen=True, slots=True)
 class ReflexionPage:
-    """Everything that the page shows; `versions` are for operators."""
+    """Everything that the page shows; `change` is what a link led to, `versions` for operators."""
 
     learned: int
     waiting: int
@@ -100,8 +101,9 @@ class ReflexionPage:
     critics: tuple[CriticCalibration, ...]
     last: Place | None
     wanted: ChangeFilter
+    change: UUID | None
+    is_first: bool
     versions: tuple[SharedStanding, ...] = ()
-    is_first: bool = True
     older_url: str | None = None
 
     @property
@@ -129,8 +131,9 @@ async def show_reflexion(
     standing: FromQuery[str] = "",
     kind: FromQuery[str] = "",
     cursor: FromQuery[str | None] = None,
+    change: FromQuery[UUID | None] = None,
 ) -> Response[str]:
-    """Show the proof first, then what changed and why."""
+    """Show the proof first, then what changed and why; with `change` the page that it is on."""
     site: Site = request.app.state.site
     before = place_of(site, identity.tenant_id, cursor, purpose=PURPOSE)
     wanted = ChangeFilter(
@@ -140,7 +143,8 @@ async def show_reflexion(
     )
     now = runtime.clock()
     shown = await runtime.reading.read(
-        identity.tenant_id, partial(read_page, wanted=wanted, before=before, now=now)
+        identity.tenant_id,
+        partial(read_page, wanted=wanted, before=before, change=change, now=now),
     )
     if shown.last is not None:
         older = cursor_at(site, identity.tenant_id, shown.last, purpose=PURPOSE)
@@ -149,7 +153,6 @@ async def show_reflexion(
         shown = replace(shown, older_url=f"{PAGE}?{kept}#changes")
     shown = replace(
         shown,
-        is_first=cursor is None,
         versions=await _versions(runtime) if identity.is_operator else (),
     )
     page = await page_of(request, identity, session, await own_tenant(session), now=now)
@@ -196,9 +199,12 @@ async def read_page(
     *,
     wanted: ChangeFilter,
     before: tuple[datetime, UUID] | None,
+    change: UUID | None,
     now: datetime,
 ) -> ReflexionPage:
     """Read what the page shows; the number of queries does not grow with the data."""
+    if change is not None:
+        before = await end_before(session, change, limit=CHANGES_SHOWN)
     learned, waiting = await status.count_results(session)
     results = await status.scored_results(session, most=MOST_RESULTS)
     moments = await status.adjustment_times(session)
@@ -231,6 +237,8 @@ async def read_page(
         critics=tuple(await critic_calibration(session)),
         last=Place(changes[-1].adjustment.applied_at, changes[-1].adjustment.id) if rest else None,
         wanted=wanted,
+        change=change,
+        is_first=before is None,
     )
 
 

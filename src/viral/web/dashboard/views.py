@@ -182,6 +182,7 @@ class ConceptCard:
 class InsightRow:
     """A pattern seen in results."""
 
+    id: str
     pattern: str
     evidence_count: int
     impact: Literal["positive", "negative", "neutral"]

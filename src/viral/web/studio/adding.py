@@ -46,7 +46,7 @@ async def show_new(
     request: WebRequest, runtime: Wired, identity: Person, frame: Framed, name: FromPath[str]
 ) -> Response[str]:
     """Show the form of a new row."""
-    shape = readable_shape(name)
+    shape = readable_shape(name, identity)
     if shape.why_no_insert:
         raise NotAllowed(shape.why_no_insert)
     async with reading(runtime, identity) as session:
@@ -59,7 +59,7 @@ async def add(
     request: WebRequest, runtime: Wired, identity: Person, frame: Framed, name: FromPath[str]
 ) -> Response[str] | Redirect:
     """Add a row, or show the form again with what was wrong."""
-    shape = readable_shape(name)
+    shape = readable_shape(name, identity)
     form = {str(field): str(value) for field, value in (await request.form()).items()}
     try:
         async with writing(request, runtime, identity) as session:

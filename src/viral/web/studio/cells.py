@@ -11,6 +11,8 @@ from viral.web.studio.addresses import row_address
 
 Look = Literal["null", "empty", "plain", "id", "link", "document", "secret", "unreadable"]
 _ID_SHOWN = 8
+# Where six digits would need an exponent, and where a float begins to skip whole numbers.
+_SIX_DIGITS, _EXACT = 999_999.5, 2.0**53
 _NUMBERS = {"integer", "float", "numeric"}
 
 
@@ -85,4 +87,10 @@ def short_text(field: Field, text: str | None) -> str:
         return ""
     if field.kind == "time":
         return text[:19]
-    return f"{float(text):.6g}" if field.kind == "float" else text
+    return _short_number(float(text)) if field.kind == "float" else text
+
+
+def _short_number(value: float) -> str:
+    """Write six digits, and large numbers whole: nobody reads an exponent at a glance."""
+    is_large = _SIX_DIGITS <= abs(value) < _EXACT
+    return f"{value:.0f}" if is_large else f"{value:.6g}"

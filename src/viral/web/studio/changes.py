@@ -91,19 +91,23 @@ class ReviewView:
 
 @post("/tables/{name:str}/review", include_in_schema=False, status_code=200)
 async def review(
-    request: WebRequest, frame: Framed, name: FromPath[str], data: URLEncodedBody[EditsForm]
+    request: WebRequest,
+    identity: Person,
+    frame: Framed,
+    name: FromPath[str],
+    data: URLEncodedBody[EditsForm],
 ) -> Response[str]:
     """Show edits of a grid, old beside new; nothing is written."""
-    shape = readable_shape(name)
+    shape = readable_shape(name, identity)
     return show_review(request, frame, shape, read_edits(shape, data.edits), data.query)
 
 
 @post("/tables/{name:str}/row", include_in_schema=False, status_code=200)
 async def review_row(
-    request: WebRequest, frame: Framed, name: FromPath[str], key: FromQuery[str]
+    request: WebRequest, identity: Person, frame: Framed, name: FromPath[str], key: FromQuery[str]
 ) -> Response[str] | Redirect:
     """Show what a row's form changes, old beside new; nothing is written."""
-    shape = readable_shape(name)
+    shape = readable_shape(name, identity)
     form = {str(field): str(value) for field, value in (await request.form()).items()}
     edits = edits_of_form(shape, read_key(shape, key), form)
     if not edits:
@@ -121,7 +125,7 @@ async def save(
     data: URLEncodedBody[EditsForm],
 ) -> Response[str] | Redirect:
     """Save edits in one transaction, unless one of their cells has changed in the meantime."""
-    shape = readable_shape(name)
+    shape = readable_shape(name, identity)
     edits = read_edits(shape, data.edits)
     try:
         async with writing(request, runtime, identity) as session:

@@ -50,7 +50,7 @@ async def ask_deletion(
     key: FromQuery[list[str] | None] = None,
 ) -> Response[str]:
     """Say what a deletion takes along; nothing is deleted."""
-    shape = _deletable(name)
+    shape = _deletable(name, identity)
     if not key:
         note = Flash("info", "No row is selected.", hint="Select rows at their left, or with X.")
         return send_back(request, note, table_address(name))
@@ -62,7 +62,7 @@ async def delete(
     request: WebRequest, runtime: Wired, identity: Person, frame: Framed, name: FromPath[str]
 ) -> Response[str] | Redirect:
     """Delete rows, unless more goes along by now than the person was told."""
-    shape = _deletable(name)
+    shape = _deletable(name, identity)
     form = await request.form()
     keys = _keys(shape, [str(each) for each in form.getall("key", [])])
     is_as_told, problem = False, "What goes along has changed since you looked."
@@ -108,8 +108,8 @@ async def _ask(
     return show(request, "studio/delete.html", frame, status=status, view=view)
 
 
-def _deletable(name: str) -> Shape:
-    shape = readable_shape(name)
+def _deletable(name: str, identity: Identity) -> Shape:
+    shape = readable_shape(name, identity)
     if shape.why_no_delete:
         raise NotAllowed(shape.why_no_delete)
     return shape

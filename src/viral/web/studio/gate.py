@@ -11,6 +11,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from viral.errors import NotAllowed
+from viral.features.studio.shapes import Shape
 from viral.features.users.sessions import Identity
 from viral.runtime import Runtime
 from viral.web.requests import Connection, WebRequest
@@ -43,6 +44,11 @@ def may_enter(identity: Identity | None) -> bool:
     return identity is not None and (identity.is_admin or identity.is_operator)
 
 
+def may_read(shape: Shape, identity: Identity) -> bool:
+    """Tell whether somebody sees a table's rows: the installation's are its operator's."""
+    return not shape.why_unreadable or (shape.is_of_installation and identity.is_operator)
+
+
 def is_writing(request: WebRequest) -> bool:
     """Tell whether this session has switched writing on; what was altered is none."""
     site: Site = request.app.state.site
@@ -61,9 +67,19 @@ def mode_cookie(site: Site) -> str:
 
 
 @asynccontextmanager
-async def reading(runtime: Runtime, identity: Identity) -> AsyncIterator[AsyncSession]:
-    """Open a transaction of the tenant in which PostgreSQL itself refuses to write."""
-    async with runtime.app.tenant_session(identity.tenant_id) as session:
+async def reading(
+    runtime: Runtime, identity: Identity, shape: Shape | None = None
+) -> AsyncIterator[AsyncSession]:
+    """Open a transaction in which PostgreSQL itself refuses to write.
+
+    It is the tenant's; for a table of the installation it is the system's, which no row of a
+    tenant can be read in.
+    """
+    if shape is not None and shape.is_of_installation and may_read(shape, identity):
+        opened = runtime.system.session_without_tenant()
+    else:
+        opened = runtime.app.tenant_session(identity.tenant_id)
+    async with opened as session:
         await _bound(session, is_read_only=True)
         yield session
 

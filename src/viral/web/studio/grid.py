@@ -27,8 +27,8 @@ from viral.web.requests import WebRequest
 from viral.web.site import Site
 from viral.web.studio.addresses import GridAddress, read_filter, slug, table_address, where_text
 from viral.web.studio.cells import CellView, cell_view
-from viral.web.studio.gate import reading
-from viral.web.studio.shell import Frame, Framed, show
+from viral.web.studio.gate import may_read, reading
+from viral.web.studio.shell import Frame, Framed, reader_of, show
 
 _OPERATOR_WORDS = tuple((slug(each), each) for each in OPERATORS)
 _SIGNS = {"at least": "≥", "at most": "≤", "above": ">", "below": "<"}
@@ -96,7 +96,7 @@ async def show_table(
 ) -> Response[str]:
     """Show rows of a table, newest first; `column`, `operator`, `value` add a filter."""
     shape = shape_of(name)
-    if shape.why_unreadable:
+    if not may_read(shape, identity):
         return show(request, "studio/unreadable.html", frame, shape=shape)
     asked = [*(where or [])]
     if column:
@@ -108,7 +108,7 @@ async def show_table(
             site: Site = request.app.state.site
             place = GridAddress(shape, query).open(site, frame.tenant_id, cursor)
             query = replace(query, place=place)
-        async with reading(runtime, identity) as session:
+        async with reading(runtime, identity, shape) as session:
             page = await read_page(session, shape, frame.tenant_id, query)
     except (BadInput, NotFound) as error:
         problem = f"{error.message} {error.hint}"
@@ -120,7 +120,7 @@ async def show_table(
     return show(
         request,
         "studio/grid.html",
-        frame,
+        reader_of(frame, shape),
         status=422 if problem else 200,
         grid=view,
         operators=_OPERATOR_WORDS,

@@ -24,13 +24,14 @@ from viral.features.studio.rows import (
 )
 from viral.features.studio.shapes import Field, Shape, referrers, shape_of
 from viral.features.studio.values import as_text, pretty
+from viral.features.users.sessions import Identity
 from viral.web.dependencies import Person, Wired
 from viral.web.requests import WebRequest
 from viral.web.studio.addresses import row_address, table_address, where_text
 from viral.web.studio.cells import short_text, target_of
-from viral.web.studio.gate import reading
+from viral.web.studio.gate import may_read, reading
 from viral.web.studio.rendering import render
-from viral.web.studio.shell import Frame, Framed, show
+from viral.web.studio.shell import Frame, Framed, reader_of, show
 
 _PREVIEWED = 6
 _LONG = 60
@@ -86,10 +87,10 @@ async def show_row(
     key: FromQuery[str],
 ) -> Response[str]:
     """Show one row, as a form where it may be changed."""
-    shape = readable_shape(name)
+    shape = readable_shape(name, identity)
     parts = read_key(shape, key)
     may_edit = frame.is_writing and not shape.why_no_update
-    async with reading(runtime, identity) as session:
+    async with reading(runtime, identity, shape) as session:
         values = await read_row(session, shape, frame.tenant_id, parts)
         related = await _related(session, shape, frame, values)
         fields = [
@@ -104,7 +105,7 @@ async def show_row(
         related=related,
         may_edit=may_edit,
     )
-    return show(request, "studio/row.html", frame, row=view)
+    return show(request, "studio/row.html", reader_of(frame, shape), row=view)
 
 
 @get("/tables/{name:str}/preview", include_in_schema=False)
@@ -112,8 +113,8 @@ async def show_preview(
     runtime: Wired, identity: Person, name: FromPath[str], key: FromQuery[str]
 ) -> Response[str]:
     """Send a few columns of a row, as a part of a page."""
-    shape = readable_shape(name)
-    async with reading(runtime, identity) as session:
+    shape = readable_shape(name, identity)
+    async with reading(runtime, identity, shape) as session:
         values = await read_row(session, shape, identity.tenant_id, read_key(shape, key))
     told = [
         each for each in shape.read if each.target is None and each.kind not in {"uuid", "json"}
@@ -133,18 +134,18 @@ async def show_document(
     key: FromQuery[str],
 ) -> Response[str]:
     """Send a JSON document of a row, pretty-printed, as a part of a page."""
-    shape = readable_shape(name)
+    shape = readable_shape(name, identity)
     field = shape.field(column)
-    async with reading(runtime, identity) as session:
+    async with reading(runtime, identity, shape) as session:
         values = await read_row(session, shape, identity.tenant_id, read_key(shape, key))
     html = render("studio/document.html", document=pretty(values[field.name]))
     return Response(html, media_type=MediaType.HTML)
 
 
-def readable_shape(name: str) -> Shape:
-    """Return a table whose rows may be seen; NotFound for the others."""
+def readable_shape(name: str, identity: Identity) -> Shape:
+    """Return a table whose rows somebody may see; NotFound for the others."""
     shape = shape_of(name)
-    if shape.why_unreadable:
+    if not may_read(shape, identity):
         raise NotFound(f"{name} is {shape.why_unreadable}.")
     return shape
 

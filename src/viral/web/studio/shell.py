@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TypeAlias
 from uuid import UUID
@@ -12,18 +12,18 @@ from litestar.di import NamedDependency, Provide
 from litestar.params import SkipValidation
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from viral.features.studio.shapes import shapes
+from viral.features.studio.shapes import Shape, shapes
 from viral.features.tenants import own_tenant
 from viral.features.users.sessions import Identity, list_own_tenants
 from viral.runtime import Runtime
-from viral.schema.security import APP
+from viral.schema.security import APP, SYSTEM
 from viral.web import dependencies
 from viral.web.dashboard.flashes import forget_flashes
 from viral.web.dashboard.switcher import page_of
 from viral.web.dashboard.views import Page, TenantOption
 from viral.web.dependencies import Person, Wired
 from viral.web.requests import WebRequest
-from viral.web.studio.gate import is_writing, reading
+from viral.web.studio.gate import is_writing, may_read, reading
 from viral.web.studio.rendering import render
 
 _HUES = 6
@@ -99,20 +99,25 @@ async def provide_frame(
         tenant=tenant.name,
         hue=tenant.id.int % _HUES,
         tenants=tuple(each for each in page.tenants if each.membership_id in may),
-        groups=groups(),
+        groups=groups(identity),
         is_writing=is_writing(request),
         role=APP,
         address=request.url.path + (f"?{query}" if query else ""),
     )
 
 
-def groups() -> tuple[TableGroup, ...]:
+def reader_of(frame: Frame, shape: Shape) -> Frame:
+    """Name the role that reads a table's rows."""
+    return replace(frame, role=SYSTEM) if shape.is_of_installation else frame
+
+
+def groups(identity: Identity) -> tuple[TableGroup, ...]:
     """List the tables as the schema's files group them."""
     return tuple(
         TableGroup(
             _GROUPS[group],
             tuple(
-                TableLink(each.name, not each.why_unreadable, each.is_read_only) for each in tables
+                TableLink(each.name, may_read(each, identity), each.is_read_only) for each in tables
             ),
         )
         for group, tables in groupby(shapes(), lambda each: each.group)

@@ -26,6 +26,13 @@
       document.getElementById("keys").showModal();
     }
     if ("close" in button.dataset) button.closest("dialog").close();
+    const asked = button.popoverTargetElement;
+    if (asked instanceof HTMLDialogElement) {
+      // Modal: Tab stays inside. Without this file it opens as the popover that it is.
+      event.preventDefault();
+      if (asked.open) asked.close();
+      else asked.showModal();
+    }
     if (!("copy" in button.dataset)) return;
     try {
       await navigator.clipboard.writeText(button.dataset.copy);

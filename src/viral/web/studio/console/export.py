@@ -10,12 +10,15 @@ from typing import Literal
 
 from litestar import Response
 
-from viral.database.console.answers import Answer
-from viral.database.values import as_json, as_text, json_document
+from viral.database.console.answers import Answer, Column
+from viral.database.values import as_json, as_text, harmless, json_document
+
+# The driver gives these as text: -infinity is no formula.
+_MEASURES = {"date", "interval", "timestamp", "timestamptz"}
 
 
 def exported(answer: Answer, form: Literal["csv", "json"], *, now: datetime) -> Response[bytes]:
-    """Send rows as CSV (null is an empty field), or as a list of objects.
+    """Send rows as CSV (null is an empty field, no text a formula), or as a list of objects.
 
     The name of a file that does not hold all rows says so.
     """
@@ -44,11 +47,18 @@ def _names(answer: Answer) -> Iterator[str]:
 def _csv(answer: Answer) -> str:
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow([each.name for each in answer.columns])
+    writer.writerow([harmless(each.name) for each in answer.columns])
     writer.writerows(
-        ["" if value is None else as_text(value) for value in row] for row in answer.rows
+        [_cell(value, column) for value, column in zip(row, answer.columns, strict=True)]
+        for row in answer.rows
     )
     return text.getvalue()
+
+
+def _cell(value: object, column: Column) -> str:
+    if value is None:
+        return ""
+    return as_text(value if column.type in _MEASURES else harmless(value))
 
 
 def _json(answer: Answer) -> str:

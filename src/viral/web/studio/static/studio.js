@@ -25,14 +25,42 @@
   });
   document.querySelector(".side-link[aria-current]")?.scrollIntoView({ block: "nearest" });
 
+  // Single keys act outside fields, unless the person has switched them off (WCAG 2.2, 2.1.4).
+  function hasSingleKeys() {
+    try {
+      return localStorage.getItem("single-keys") !== "off";
+    } catch {
+      return true;
+    }
+  }
+  const choice = document.querySelector("[data-single-keys]");
+  choice.checked = hasSingleKeys();
+  choice.addEventListener("change", () => {
+    try {
+      localStorage.setItem("single-keys", choice.checked ? "on" : "off");
+    } catch {
+      choice.checked = true;
+    }
+  });
+  // On the diagram, the search is the drawing's own.
+  const search = document.querySelector("[data-er-search]") ?? find;
+  const single = {
+    "/": () => {
+      const side = document.getElementById("tables");
+      if (search === find && getComputedStyle(side).display === "none") side.showPopover();
+      search.focus();
+      search.select();
+    },
+    t: () => document.querySelector("[data-theme-switch]").click(),
+    "?": () => document.getElementById("keys").showModal(),
+  };
   document.addEventListener("keydown", (event) => {
-    if (event.key !== "/" || event.ctrlKey || event.altKey || event.metaKey) return;
-    if (event.target.closest("input, select, textarea, dialog[open]")) return;
+    const act = single[event.key.toLowerCase()];
+    if (!act || event.ctrlKey || event.altKey || event.metaKey || event.isComposing) return;
+    if (!hasSingleKeys() || document.querySelector("dialog[open]")) return;
+    if (event.target.closest("input:not([type=checkbox]), select, textarea")) return;
     event.preventDefault();
-    const side = document.getElementById("tables");
-    if (getComputedStyle(side).display === "none") side.showPopover();
-    find.focus();
-    find.select();
+    act();
   });
 
   // A part of a page from the server. An ended session answers with the door instead.

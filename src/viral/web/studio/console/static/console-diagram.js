@@ -111,14 +111,6 @@
     found.textContent = told();
     reveal(hits[at]);
   });
-  document.addEventListener("keydown", (event) => {
-    if (event.key !== "/" || event.ctrlKey || event.altKey || event.metaKey) return;
-    if (event.target.closest("input, select, textarea, dialog[open]")) return;
-    // Elsewhere this key finds a table by name.
-    event.stopPropagation();
-    event.preventDefault();
-    search.focus();
-  }, true);
   frame.classList.add("er-live");
   // A phone begins where names can be read.
   if (frame.clientWidth < 640) zoom(0.6);

@@ -1,4 +1,4 @@
-"""Measures a GET of ours beside two others: python bench/http/run.py [--rounds 9].
+"""Measures a GET of ours beside two others: python bench/http/compare.py [--rounds 9].
 
 The 20 newest generations with their concepts, asked for with an API key: the same rows of one
 server of PostgreSQL, one process each. Rounds are interleaved; a target is about the median of
@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import uvloop
-from contenders import BARE, FOLDER, OURS, USUAL, Contender, Ground, prepare, running
 from load import Slice, ask, page_of
 from table import MANY, Figures, judge, print_table
+from webservers import BARE, FOLDER, OURS, USUAL, Contender, Ground, prepare, running
 
 from viral.database.secrets import Secrets
 from viral.postgres.backup.restore import remove_server
