@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import ceil, exp, log
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ GROWTH = 1.25
 _LN_GROWTH = log(GROWTH)
 
 
+@lru_cache(maxsize=1024)
 def bin_of(took_ms: float) -> int:
     """Return the bin of a time in ms: bin n ends at 1.25^n ms, and bin 0 holds all up to 1 ms."""
     return max(0, ceil(log(max(took_ms, 1.0)) / _LN_GROWTH - 1e-9))
