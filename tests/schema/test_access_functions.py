@@ -73,7 +73,7 @@ def _paths(settings: list[str]) -> tuple[str, ...]:
     return tuple(each for each in settings if not each.startswith(pace))
 
 
-async def test_a26_every_function_runs_as_its_owner_with_a_fixed_path(
+async def test_a26_functions_run_as_their_owners_with_a_fixed_path(
     cluster: Cluster, module_database: str
 ) -> None:
     connection = await cluster.connect_as_admin(module_database)
@@ -83,7 +83,7 @@ async def test_a26_every_function_runs_as_its_owner_with_a_fixed_path(
     )
     await connection.close()
 
-    assert {(f.name, True, ('search_path=""',), f.owner) for f in FUNCTIONS} == {
+    assert {(f.name, f.is_definer, ('search_path=""',), f.owner) for f in FUNCTIONS} == {
         (row["proname"], row["prosecdef"], _paths(row["proconfig"]), row["rolname"]) for row in rows
     }
 

@@ -414,6 +414,16 @@ def test_a_file_that_breaks_a_rule_is_found(rule: str, word: str, instead: str) 
     assert [rule] == rules_of(function)
 
 
+def test_a_function_that_runs_as_its_caller_reads_nothing_but_its_arguments() -> None:
+    pure = GOOD.replace("SECURITY DEFINER", "IMMUTABLE").replace("()", "(tenant_id uuid)")
+    reading = GOOD.replace("SECURITY DEFINER", "STABLE")
+
+    assert [] == rules_of(Written("nothing", "", (APP,), is_definer=False, text=pure))
+    assert ["function-not-definer"] == rules_of(
+        Written("nothing", "", (APP,), is_definer=False, text=reading)
+    )
+
+
 def test_a_function_is_owned_and_called_by_roles_of_ours() -> None:
     function = Written("nothing", "", ("PUBLIC",), "viral_admin", text=GOOD)
 

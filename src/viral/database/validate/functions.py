@@ -18,6 +18,7 @@ _FOLDER = "viral.schema.functions"
 _FIXED_PATH = re.compile(r"\bSET\s+search_path\s*(=|\bTO\b)\s*(''|pg_catalog\b)", re.IGNORECASE)
 _DEFINER = re.compile(r"\bSECURITY\s+DEFINER\b", re.IGNORECASE)
 _COMMENT = re.compile(r"--.*")
+_IMMUTABLE = re.compile(r"\bIMMUTABLE\b", re.IGNORECASE)
 _LANGUAGE = re.compile(r"\bLANGUAGE\s+(sql|plpgsql)\b", re.IGNORECASE)
 _TENANT_ARGUMENT = re.compile(r"\btenant(_id)?\s+uuid\b", re.IGNORECASE)
 
@@ -93,8 +94,15 @@ def _definition(function: Function, code: str) -> Iterator[Finding]:
             f"is not what {function.name}.sql creates",
             f"Begin the file with CREATE FUNCTION viral.{function.name}(.",
         )
+    as_owner = (_DEFINER, "function-not-definer", "runs as its caller", "Add SECURITY DEFINER.")
+    reads_nothing = (
+        _IMMUTABLE,
+        "function-not-definer",
+        "runs as its caller, and may read tables",
+        "Make it IMMUTABLE, or add SECURITY DEFINER.",
+    )
     for pattern, rule, message, hint in (
-        (_DEFINER, "function-not-definer", "runs as its caller", "Add SECURITY DEFINER."),
+        as_owner if function.is_definer else reads_nothing,
         (
             _FIXED_PATH,
             "function-search-path",
@@ -106,7 +114,8 @@ def _definition(function: Function, code: str) -> Iterator[Finding]:
         if not pattern.search(head):
             yield Finding(rule, function.signature, message, hint)
     arguments, _, _ = head.partition("RETURNS")
-    if {APP, READONLY} & set(function.callers) and _TENANT_ARGUMENT.search(arguments):
+    is_asked = function.is_definer and {APP, READONLY} & set(function.callers)
+    if is_asked and _TENANT_ARGUMENT.search(arguments):
         yield Finding(
             "function-takes-tenant",
             function.signature,

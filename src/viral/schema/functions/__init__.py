@@ -14,15 +14,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """One definer function in the schema `viral`; nobody but `callers` may execute it.
+    """One function in the schema `viral`; nobody but `callers` may execute it.
 
-    Without callers it is a part of others, which run as its owner.
+    It runs as its owner, except one that reads nothing but its arguments. Without callers it is a
+    part of others, which run as its owner.
     """
 
     name: str
     arguments: str
     callers: tuple[str, ...]
     owner: str = AUTH
+    is_definer: bool = True
 
     @property
     def signature(self) -> str:
@@ -47,7 +49,8 @@ FUNCTIONS = (
     ),
     Function("take_quota", "uuid, integer, uuid", (APP,)),
     Function("refund_quota", "uuid, uuid, integer", (APP,)),
-    Function("words_of", "uuid, text, jsonb, text[]", (APP, AUTH), owner=OWNER),
+    # For an index: whoever writes a concept calls it.
+    Function("words_of", "uuid, text, jsonb, text[]", (APP, AUTH), owner=OWNER, is_definer=False),
     Function(
         "search_concepts",
         "text[], text, text, boolean, boolean, timestamptz, uuid, integer",

@@ -3,7 +3,7 @@
 -- takes as long whatever others wrote. Signs part words: the parser would take "salt/pepper" for one.
 CREATE FUNCTION viral.words_of(of_tenant uuid, texts text, script jsonb, tags text[])
 RETURNS tsvector
-LANGUAGE sql IMMUTABLE PARALLEL SAFE COST 1000 SECURITY DEFINER SET search_path = ''
+LANGUAGE sql IMMUTABLE PARALLEL SAFE COST 1000 SET search_path = ''
 AS $$
   SELECT array_to_tsvector(array_agg(right(of_tenant::text, 8) || found.word))
   FROM (

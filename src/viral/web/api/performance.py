@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date, datetime, timedelta
 from functools import partial
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeAlias
 from uuid import UUID
 
 import msgspec
@@ -30,10 +30,18 @@ MOST_RESULTS = 200
 MOST_WEEKS = 104
 
 
+VideoId: TypeAlias = Annotated[
+    str,
+    msgspec.Meta(
+        description="The id of the video at its platform.", extra={"named_elsewhere": True}
+    ),
+]
+
+
 class ResultIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What became of one video by one day; what is left out is not known, never zero."""
 
-    id: str
+    id: VideoId
     platform: str
     published_at: str
     views: int
@@ -85,7 +93,7 @@ class ResultOut(msgspec.Struct, frozen=True):
     """
 
     id: UUID
-    video: str
+    video: VideoId
     platform: str
     concept_id: UUID
     variant_id: UUID | None

@@ -21,6 +21,8 @@ from viral.web.verification.ways import Way
 # The names of fields, and the number of an item in a list.
 Place = tuple[str | int, ...]
 
+# A note to a field whose ids are given by others: what is sent there is kept as the sender's own.
+NAMED_ELSEWHERE = "named_elsewhere"
 _BOUNDARY = "viral-verification"
 _Object: TypeAlias = inspect.StructType | inspect.DataclassType | inspect.TypedDictType
 _List: TypeAlias = inspect.ListType | inspect.SetType | inspect.FrozenSetType | inspect.VarTupleType
@@ -141,6 +143,8 @@ def _text(info: inspect.StrType, name: str) -> str:
 
 
 def _places(info: inspect.Type, name: str, place: Place) -> Iterator[Place]:
+    if isinstance(info, inspect.Metadata) and (info.extra or {}).get(NAMED_ELSEWHERE):
+        return
     info = _plain(info)
     if isinstance(info, _Object):
         for field in info.fields:

@@ -213,6 +213,8 @@ async def _let_grow(stage: Stage) -> None:
             await plant(stage.arena, mark)
             stage.marks.add(mark)
             stage.standing = None
+        # Else the attacker's own use is written down meanwhile, which looks like a leak.
+        await stage.application.state.usage.write(stage.runtime.system)
         for way in stage.ways.values():
             if way.is_safe and not way.parameters:
                 reply = await stage.ask(way, identity=identity)

@@ -105,7 +105,7 @@ SET LOCAL ROLE viral_owner;
 CREATE OR REPLACE FUNCTION viral.words_of(of_tenant uuid, texts text, script jsonb, tags text[])
  RETURNS tsvector
  LANGUAGE sql
- IMMUTABLE PARALLEL SAFE SECURITY DEFINER COST 1000
+ IMMUTABLE PARALLEL SAFE COST 1000
  SET search_path TO ''
 AS $function$
   SELECT array_to_tsvector(array_agg(right(of_tenant::text, 8) || found.word))
