@@ -27,6 +27,12 @@ WITH tables AS (
          coalesce(f.proacl, acldefault('f', f.proowner)) AS acl
   FROM pg_catalog.pg_proc AS f
   WHERE f.oid IN (SELECT unnest(p.functions) FROM policies AS p)
+     OR f.oid IN (SELECT d.refobjid
+                  FROM tables AS t
+                  JOIN pg_catalog.pg_index AS i ON i.indrelid = t.oid
+                  JOIN pg_catalog.pg_depend AS d
+                    ON d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = i.indexrelid
+                   AND d.refclassid = 'pg_catalog.pg_proc'::regclass)
 )
 SELECT 'table' AS topic, jsonb_build_object(
     'name', t.name, 'owner', t.owner, 'is_partitioned', t.relkind = 'p',

@@ -83,7 +83,7 @@ class Policy(msgspec.Struct, frozen=True):
 
 
 class Function(msgspec.Struct, frozen=True):
-    """A function that a policy calls, and the tables that it names."""
+    """A function that a policy or an index calls, and the tables that it names."""
 
     name: str
     reads: list[str]

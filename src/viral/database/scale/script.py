@@ -59,7 +59,7 @@ def citus_script(plan: Plan) -> str:
     """Write the script for a plan that nothing stands in the way of."""
     chapters = (
         ("Roles: what they are on every node.", _roles()),
-        ("Functions that policies call, on every node.", _functions(plan)),
+        ("Functions that policies and indexes call, on every node.", _functions(plan)),
         ("Policies without sub-selects.", _policies(plan)),
         ("Foreign keys are off while their tables move.", _without_references(plan)),
         ("Reference tables: a copy on every node.", _reference_tables(plan)),
