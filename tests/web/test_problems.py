@@ -59,7 +59,7 @@ async def test_people_get_a_page_and_programs_a_problem(alices: Browser) -> None
 
 
 async def test_a_wrong_method_is_named(alices: Browser) -> None:
-    answer = await alices.get("/api/v1/performance")
+    answer = await alices.get("/api/v1/reflexion/runs")
 
     assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
 
