@@ -36,11 +36,15 @@ class Indicator:
 
 @dataclass(frozen=True, slots=True)
 class Design:
-    """The indicators of a video, in the order of sums, and the rows that its outcome changes."""
+    """The indicators of a video, in the order of sums, and the rows that its outcome changes.
+
+    `words` are the places of words among the indicators.
+    """
 
     indicators: tuple[Indicator, ...]
     shared: frozenset[EffectKey]
     own: frozenset[EffectKey]
+    words: tuple[int, ...]
 
 
 # Both goals ask for it, and who loads the rows before.
@@ -54,14 +58,12 @@ def design_of(
 
     `word_key` hides a tenant's word among what all share.
     """
-    indicators = tuple(_indicator(key, word_key) for key in keys(video))
-    return Design(
-        indicators,
-        frozenset(each.row for each in indicators if each.counter),
-        frozenset(
-            each.counter or each.row for each in indicators if each.counter in (None, each.key)
-        ),
-    )
+    indicators = [_indicator(key, word_key) for key in keys(video)]
+    shared = frozenset([each.row for each in indicators if each.counter])
+    # A word that all share is counted by the tenant's own, which is here as well.
+    own = frozenset([each.key for each in indicators if each.counter in (None, each.key)])
+    words = tuple([place for place, each in enumerate(indicators) if each.is_word])
+    return Design(tuple(indicators), shared, own, words)
 
 
 @lru_cache(maxsize=INDICATORS_KEPT)

@@ -40,6 +40,7 @@ Contribution = tuple[str, str, float]
 # a mean that listens to few of them is nearer to the median, which has the least absolute error.
 LARGEST_SURPRISE = 1.5
 NOTHING = (0.0, 0.0, 0.0)
+ALWAYS_TOUCHED = frozenset({NOISE, WIDTH, NEWCOMER})
 # A shared word is used once it is no single tenant's word: it could betray whose.
 MIN_WORD_TENANTS = 5
 
@@ -145,7 +146,7 @@ class Learner:
 
         own = self.tenants.setdefault(video.tenant, {})
         weight = credit(own.get(TENANT), newcomer_level(self.shared.get(NEWCOMER)))
-        self._learn_effects(terms, video.tenant, _Surprise(residual, total, weight), day)
+        self._learn_effects(design, terms, video.tenant, _Surprise(residual, total, weight), day)
         learn_noise(self.shared, own, noise_sample(residual, explained=explained, total=total), day)
         self._learn_width(day, is_miss=is_miss)
         self._touch(design, video.tenant)
@@ -192,11 +193,16 @@ class Learner:
             return NEWCOMER, (newcomer_level(level), *served_of(level))
         return indicator.key, (indicator.start, indicator.start, indicator.start)
 
-    def _learn_effects(self, terms: list[Term], tenant: str, surprise: _Surprise, day: int) -> None:
+    def _learn_effects(
+        self, design: Design, terms: list[Term], tenant: str, surprise: _Surprise, day: int
+    ) -> None:
         """Move all effects at once, and with them the tenant's vote on the newcomers' level."""
         cap = self._cap_today()
         own = self.tenants[tenant]
-        self._learn_trust(terms, own, surprise, cap, day)
+        words = 0.0
+        for place in design.words:
+            words += terms[place][3][0]
+        self._learn_trust(words, own, surprise, cap, day)
         level = self.shared.setdefault(NEWCOMER, first_row(day))
         age_votes(level, day)
         if TENANT in own:
@@ -221,17 +227,13 @@ class Learner:
 
     def _learn_trust(
         self,
-        terms: list[Term],
+        words: float,
         own: dict[EffectKey, Effect],
         surprise: _Surprise,
         cap: float,
         day: int,
     ) -> None:
-        """Learn how much words count, if any had something to say."""
-        words = 0.0
-        for _, indicator, _, (believed, _, _), _, _ in terms:
-            if indicator.is_word:
-                words += believed
+        """Learn how much words count, by the points that they gave, if any had some."""
         if words:
             earlier = own[GLOBAL].n if GLOBAL in own else 0
             share = surprise.points / surprise.variance
@@ -269,8 +271,8 @@ class Learner:
 
     def _touch(self, design: Design, tenant: str) -> None:
         """Note which rows an outcome has changed."""
-        self.touched.shared |= design.shared | {NOISE, WIDTH, NEWCOMER}
-        self.touched.tenants[tenant] |= design.own | {NOISE}
+        self.touched.shared.update(design.shared, ALWAYS_TOUCHED)
+        self.touched.tenants[tenant].update(design.own, (NOISE,))
 
     def _cap_today(self) -> float:
         if self._cap is not None:

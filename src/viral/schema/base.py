@@ -6,7 +6,6 @@ import secrets
 import time
 from datetime import date, datetime
 from decimal import Decimal
-from operator import attrgetter
 from typing import ClassVar
 from uuid import UUID
 
@@ -41,16 +40,25 @@ NAMING = {
 
 def uuid7() -> UUID:
     """Make a version 7 UUID: milliseconds since 1970, then 74 random bits (RFC 9562, 5.7)."""
-    random = secrets.randbits(74)
-    value = (time.time_ns() // 1_000_000) << 80
-    value |= 0x7 << 76 | (random >> 62) << 64
-    value |= 0b10 << 62 | random & (1 << 62) - 1
-    return UUID(int=value)
+    return UUID(int=_moment() | _spread(secrets.randbits(74)))
 
 
 def uuid7_run(count: int) -> list[UUID]:
     """Make ids whose order is their position: rows of one batch keep the order they came in."""
-    return sorted((uuid7() for _ in range(count)), key=attrgetter("int"))
+    # A hundred thousand at once: the clock and the source of chance are asked once.
+    moment, chance = _moment(), secrets.token_bytes(10 * count)
+    each = range(0, 10 * count, 10)
+    spread = sorted(_spread(int.from_bytes(chance[at : at + 10]) >> 6) for at in each)
+    return [UUID(int=moment | bits) for bits in spread]
+
+
+def _moment() -> int:
+    return (time.time_ns() // 1_000_000) << 80 | 0x7 << 76 | 0b10 << 62
+
+
+def _spread(random: int) -> int:
+    """Put 74 random bits into the places that version and variant leave."""
+    return (random >> 62) << 64 | random & (1 << 62) - 1
 
 
 class Base(DeclarativeBase):

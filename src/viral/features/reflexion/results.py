@@ -31,8 +31,21 @@ ResultQuery = Select[PerformanceFeedback, Concept, Prediction, ConceptVariant]
 # As `PerformanceFeedback.is_mature` has it.
 MATURES_AFTER = timedelta(days=2)
 BATCH = 5_000
-# What the learner needs: prompts, scripts and reasons are long.
+# What the learner needs: prompts and reasons are long, and a row has many columns.
 _COLUMNS = (
+    load_only(
+        PerformanceFeedback.platform,
+        PerformanceFeedback.concept_id,
+        PerformanceFeedback.published_at,
+        PerformanceFeedback.followers,
+        PerformanceFeedback.views,
+        PerformanceFeedback.engagement_rate,
+        PerformanceFeedback.applied_no,
+        PerformanceFeedback.engagement_score,
+        PerformanceFeedback.reach_score,
+        PerformanceFeedback.residual,
+        raiseload=True,
+    ),
     load_only(
         Concept.category,
         Concept.title,

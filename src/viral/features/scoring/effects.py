@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
+import asyncio
 import hmac
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -22,9 +23,10 @@ from viral.schema.learning import LearnerEffect, SharedEffect
 from viral.schema.vocabulary import GOALS, Goal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
 
     from sqlalchemy import Select, TableValuedAlias
+    from sqlalchemy.dialects.postgresql import Insert
     from sqlalchemy.ext.asyncio import AsyncSession
     from sqlalchemy.orm import InstrumentedAttribute
 
@@ -50,7 +52,7 @@ def word_hasher(word_key: bytes) -> Callable[[str], str]:
 
     @lru_cache(maxsize=HASHES_KEPT)
     def hashed(word: str) -> str:
-        return hmac.new(word_key, word.encode(), hashlib.sha256).hexdigest()[:32]
+        return hmac.digest(word_key, word.encode(), "sha256").hex()[:32]
 
     return hashed
 
@@ -102,7 +104,7 @@ async def load_learners(
         learners[row.goal].shared[row.family, row.key] = Effect(
             row.mean, row.variance, row.samples, row.day, row.published, row.tenants, row.former
         )
-    for row in await session.execute(_own_rows(platform, wanted), arrays):
+    for row in await session.execute(_select_own(platform, wanted), arrays):
         tenant = learners[row.goal].tenants.setdefault(str(row.tenant_id), {})
         tenant[row.family, row.key] = Effect(
             row.mean,
@@ -116,7 +118,7 @@ async def load_learners(
     return learners
 
 
-def _own_rows(platform: str, wanted: TableValuedAlias) -> Select[*tuple[Any, ...]]:
+def _select_own(platform: str, wanted: TableValuedAlias) -> Select[*tuple[Any, ...]]:
     """Select tenants' rows of these keys: what was learnt, and overrides of what all share."""
     return (
         select(*state_columns(LearnerEffect), LearnerEffect.tenant_id, LearnerEffect.is_frozen)
@@ -143,25 +145,32 @@ async def load_score_width(session: AsyncSession, platform: str) -> Effect:
 
 async def save_learners(session: AsyncSession, platform: str, learners: Learners) -> None:
     """Write the rows that changed, as the system role; what is published stays as it is."""
-    for goal, learner in learners.items():
-        await save_shared(
-            session,
-            platform,
-            goal,
-            {key: learner.shared[key] for key in sorted(learner.touched.shared)},
-        )
-        touched = [
-            (UUID(tenant), key, learner.tenants[tenant][key])
-            for tenant, keys in sorted(learner.touched.tenants.items())
-            for key in sorted(keys)
-        ]
-        ids = uuid7_run(len(touched))
-        rows = [
-            (tenant_id, row_id, platform, goal, *key, *_columns(effect))
-            for row_id, (tenant_id, key, effect) in zip(ids, touched, strict=True)
-        ]
-        await _upsert_own(session, rows)
-        learner.clear_touched()
+    loop = asyncio.get_running_loop()
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        # One goal's rows are made while the server writes the other's.
+        made = {
+            goal: loop.run_in_executor(thread, _own_rows, platform, goal, learner)
+            for goal, learner in learners.items()
+        }
+        for goal, learner in learners.items():
+            shared = {key: learner.shared[key] for key in sorted(learner.touched.shared)}
+            await save_shared(session, platform, goal, shared)
+            await session.execute(_upserted_own(), await made[goal])
+            learner.clear_touched()
+
+
+def _own_rows(platform: str, goal: Goal, learner: Learner) -> dict[str, list[object]]:
+    """Make the parameters that write what changed of tenants' own rows."""
+    touched = [
+        (UUID(tenant), key, learner.tenants[tenant][key])
+        for tenant, keys in sorted(learner.touched.tenants.items())
+        for key in sorted(keys)
+    ]
+    rows = (
+        (tenant_id, row_id, platform, goal, *key, e.mean, e.variance, e.n, e.day, e.published)
+        for row_id, (tenant_id, key, e) in zip(uuid7_run(len(touched)), touched, strict=True)
+    )
+    return as_arrays(rows, _OWN)
 
 
 async def save_shared(
@@ -180,13 +189,12 @@ async def save_shared(
     await session.execute(statement, as_arrays(rows, _SHARED))
 
 
-async def _upsert_own(session: AsyncSession, rows: Sequence[Sequence[object]]) -> None:
+def _upserted_own() -> Insert:
     statement = bulk_insert(LearnerEffect, _OWN)
-    statement = statement.on_conflict_do_update(
+    return statement.on_conflict_do_update(
         index_elements=["tenant_id", "platform", "goal", "family", "key"],
         set_={name: statement.excluded[name] for name in _STATE},
     )
-    await session.execute(statement, as_arrays(rows, _OWN))
 
 
 def state_columns(
@@ -210,7 +218,3 @@ def state_columns(
 def is_effect(key: EffectKey) -> bool:
     """Tell effects from the rows that hold other state."""
     return key[0] in FAMILIES
-
-
-def _columns(effect: Effect) -> tuple[float, float, int, int, float]:
-    return effect.mean, effect.variance, effect.n, effect.day, effect.published
