@@ -73,7 +73,13 @@ async def test_what_cannot_be_written_out_is_left_to_the_server(
         shutil.rmtree(made)
         await asyncio.sleep(0.02)
 
+    assert asked.is_set()
+
 
 async def test_a_folder_that_cannot_be_read_is_left_alone(tmp_path: Path) -> None:
-    async with written_out(tmp_path / "elsewhere"):
+    missing = tmp_path / "elsewhere"
+
+    async with written_out(missing):
         await asyncio.sleep(0.02)
+
+    assert not missing.exists()

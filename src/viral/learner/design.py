@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 
 from viral.learner.effects import start_of
 from viral.learner.families import FAMILIES, HYPOTHESES, WORD_FAMILIES, EffectKey, Family
-from viral.learner.video import KEYS_KEPT, Video
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from viral.learner.video import Video
+
+# More than a batch of results; some 8 kB each.
+DESIGNS_KEPT = 8_192
 # The same words come again and again; their hashes are dear.
 INDICATORS_KEPT = 65_536
 
@@ -47,8 +50,8 @@ class Design:
     words: tuple[int, ...]
 
 
-# Both goals ask for it, and who loads the rows before.
-@lru_cache(maxsize=KEYS_KEPT)
+# Both goals ask for it, and who loads the rows of a batch before.
+@lru_cache(maxsize=DESIGNS_KEPT)
 def design_of(
     video: Video,
     word_key: Callable[[str], str],

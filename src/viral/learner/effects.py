@@ -39,3 +39,7 @@ class Touched:
 
     shared: set[EffectKey] = field(default_factory=set)
     tenants: defaultdict[str, set[EffectKey]] = field(default_factory=lambda: defaultdict(set))
+
+    @property
+    def rows(self) -> int:
+        return len(self.shared) + sum(map(len, self.tenants.values()))

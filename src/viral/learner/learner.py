@@ -201,7 +201,8 @@ class Learner:
         own = self.tenants[tenant]
         words = 0.0
         for place in design.words:
-            words += terms[place][3][0]
+            _, _, _, (believed, _, _), _, _ = terms[place]
+            words += believed
         self._learn_trust(words, own, surprise, cap, day)
         level = self.shared.setdefault(NEWCOMER, first_row(day))
         age_votes(level, day)

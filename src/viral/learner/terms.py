@@ -61,8 +61,9 @@ def sums(terms: Sequence[Term], view: View) -> tuple[float, float]:
     """Add up points and variances; `sum` rounds otherwise from Python 3.12 on, replay may not."""
     points = variance = 0.0
     for term in terms:
+        _, _, _, _, doubt, _ = term
         points += share_of(term, view)
-        variance += term[4]
+        variance += doubt
     return points, variance
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from math import floor, log2, log10
 from typing import TYPE_CHECKING
 
@@ -14,8 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-# Both goals ask for a video's keys, and who loads their rows before.
-KEYS_KEPT = 8_192
 MOST_TAGS = 10
 NO_TAGS = "[none]"  # what YouTube's data files write for a video without tags
 
@@ -42,7 +39,6 @@ class Video:
     hypotheses: tuple[EffectKey, ...] = ()
 
 
-@lru_cache(maxsize=KEYS_KEPT)
 def effect_keys(video: Video) -> tuple[EffectKey, ...]:
     """Name the effects of a video, always in the same order: sums of floats depend on it."""
     tags = tags_of(video)

@@ -13,6 +13,7 @@ from viral.features.scoring.effects import (
     save_learners,
     save_shared,
 )
+from viral.learner.design import design_of
 from viral.learner.families import WIDTH
 
 if TYPE_CHECKING:
@@ -60,16 +61,17 @@ class HeldState:
         self._keys |= missing
 
     async def save(self) -> None:
-        """Write the rows that changed, and forget all that was loaded."""
+        """Write the rows that changed, if any did, and forget all that was loaded."""
+        if not self._keys:
+            return
         await save_learners(self._session, self.platform, self.learners)
         await save_shared(self._session, self.platform, SCORE, {WIDTH: self.width})
+        # Megabytes that nobody asks for until the next run.
+        design_of.cache_clear()
         self._keys.clear()
         self.learners = new_learners(self._hashed)
 
     async def relieve(self) -> None:
         """Write what changed if it has become much."""
-        touched = [learner.touched for learner in self.learners.values()]
-        if sum(len(each.shared) + sum(map(len, each.tenants.values())) for each in touched) > (
-            MOST_ROWS
-        ):
+        if sum(learner.touched.rows for learner in self.learners.values()) > MOST_ROWS:
             await self.save()

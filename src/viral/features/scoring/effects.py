@@ -37,8 +37,6 @@ SHARED_FAMILIES = tuple(name for name, family in FAMILIES.items() if family.is_s
 OWN_FAMILIES = tuple(name for name, family in FAMILIES.items() if not family.is_shared)
 # The interval of the default score, the mean of the goals, is kept under a goal of its own.
 SCORE = "score"
-# A word is asked for by both goals, when its row is loaded, and again by the next video.
-HASHES_KEPT = 65_536
 Learners = dict[Goal, Learner]
 
 _KEY = ("family", "key")
@@ -47,10 +45,13 @@ _SHARED = ("platform", "goal", "family", "key", *_STATE, "tenants", "published")
 _OWN = ("tenant_id", "id", "platform", "goal", "family", "key", *_STATE, "published")
 
 
+@lru_cache(maxsize=8)
 def word_hasher(word_key: bytes) -> Callable[[str], str]:
-    """Make the function that hides a tenant's words among the shared effects."""
+    """Make the function that hides a tenant's words among the shared effects.
 
-    @lru_cache(maxsize=HASHES_KEPT)
+    The same one for the same key: what the learner keeps of words is kept by it.
+    """
+
     def hashed(word: str) -> str:
         return hmac.digest(word_key, word.encode(), "sha256").hex()[:32]
 
