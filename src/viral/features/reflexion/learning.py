@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -49,6 +50,10 @@ ALLOCATIONS = 1_000_000
 USUAL = gc.get_threshold()
 # Written when a result is first learnt: what was served then cannot be found out later.
 _FIRST_NOTED = ("challenger_error", "champion_error", "former_error", "residual")
+_ROW = ("tenant_id", "id", *_NOTED, *_FIRST_NOTED)
+_Row = tuple[object, ...]
+# A place in the order of learning, and what is learnt there.
+_Placed = tuple[int, Result]
 
 
 @dataclass(slots=True)
@@ -96,14 +101,20 @@ async def apply_results(
     hypotheses = await all_hypotheses(session, platform)
     with rare_collections():
         state = await HeldState.begin(session, platform, hashed)
-        async for results in _batches(session, platform, outcomes.version):
-            await _apply_batch(session, state, results, outcomes=outcomes, hypotheses=hypotheses)
+        rows: list[_Row] = []
+        async for batch in _batches(session, platform, outcomes.version, hypotheses):
+            await state.load(result.video for _, result in batch)
+            # The server notes one batch while the next is learnt.
+            rows, _ = await asyncio.gather(
+                asyncio.to_thread(_learn_batch, state, batch, outcomes),
+                _note_applied(session, rows, version=outcomes.version),
+            )
             await state.relieve()
-            applied.results += len(results)
-            applied.tenants |= {result.feedback.tenant_id for result in results}
-            session.expunge_all()
+            applied.results += len(batch)
+            applied.tenants |= {result.feedback.tenant_id for _, result in batch}
             if progress is not None:
                 progress(applied.results)
+        await _note_applied(session, rows, version=outcomes.version)
         await state.save()
     return applied
 
@@ -174,14 +185,34 @@ def rare_collections() -> Iterator[None]:
 
 
 async def _batches(
-    session: AsyncSession, platform: str, version: int
-) -> AsyncIterator[list[Result]]:
-    """Give what was scored with older tables once more, then what waits."""
-    while results := await load_results(session, outdated_results(platform, version)):
-        yield results
+    session: AsyncSession, platform: str, version: int, hypotheses: Hypotheses
+) -> AsyncIterator[list[_Placed]]:
+    """Give what was scored with older tables at its old place, then what waits behind the last.
+
+    Their rows are the session's no longer: a thread may read them.
+    """
+    place = 0
+    while results := await load_results(session, outdated_results(platform, version, after=place)):
+        batch = [_placed(result, result.feedback.applied_no or 0, hypotheses) for result in results]
+        place, _ = batch[-1]
+        session.expunge_all()
+        yield batch
+    place = await last_place(session, platform)
     waiting = await waiting_results(session, platform)
     for first in range(0, len(waiting), BATCH):
-        yield await load_named(session, waiting[first : first + BATCH])
+        results = await load_named(session, waiting[first : first + BATCH])
+        batch = [
+            _placed(result, place, hypotheses) for place, result in enumerate(results, place + 1)
+        ]
+        place += len(batch)
+        session.expunge_all()
+        yield batch
+
+
+def _placed(result: Result, place: int, hypotheses: Hypotheses) -> _Placed:
+    """Give a result its place in the order, and its video the hypotheses that are live there."""
+    video = with_hypotheses(result.video, hypotheses, place=place)
+    return place, Result(result.feedback, video, result.served)
 
 
 async def _make_locks(session: AsyncSession, platform: str) -> None:
@@ -202,31 +233,18 @@ async def _make_locks(session: AsyncSession, platform: str) -> None:
         await session.execute(first.on_conflict_do_nothing())
 
 
-async def _apply_batch(
-    session: AsyncSession,
-    state: HeldState,
-    results: Sequence[Result],
-    *,
-    outcomes: Outcomes,
-    hypotheses: Hypotheses,
-) -> None:
-    last = await last_place(session, state.platform)
-    # A result that is learnt again keeps its place.
-    places = [
-        result.feedback.applied_no or last + number for number, result in enumerate(results, 1)
-    ]
-    results = [
-        Result(each.feedback, with_hypotheses(each.video, hypotheses, place=place), each.served)
-        for each, place in zip(results, places, strict=True)
-    ]
-    await state.load(result.video for result in results)
-    learnt = []
-    for result, place in zip(results, places, strict=True):
-        scores = outcomes.scores(
-            views=result.feedback.views, engagement_rate=result.feedback.engagement_rate
-        )
-        learnt.append((result, learn(state.learners, state.width, result, scores, place=place)))
-    await _note_applied(session, learnt, version=outcomes.version)
+def _learn_batch(state: HeldState, batch: Sequence[_Placed], outcomes: Outcomes) -> list[_Row]:
+    """Learn from results in order; what there is to note of each."""
+    rows = []
+    for place, result in batch:
+        feedback = result.feedback
+        scores = outcomes.scores(views=feedback.views, engagement_rate=feedback.engagement_rate)
+        learnt = learn(state.learners, state.width, result, scores, place=place)
+        is_first = feedback.applied_no is None
+        errors = [getattr(learnt, name) if is_first else None for name in _FIRST_NOTED]
+        noted = place, scores["engagement"], scores["reach"]
+        rows.append((feedback.tenant_id, feedback.id, *noted, *errors))
+    return rows
 
 
 def _learnt(
@@ -249,19 +267,11 @@ def _learnt(
     )
 
 
-async def _note_applied(
-    session: AsyncSession, learnt: Sequence[tuple[Result, Learnt]], *, version: int
-) -> None:
+async def _note_applied(session: AsyncSession, rows: Sequence[_Row], *, version: int) -> None:
     """Write each result's place in the order, its scores, and at first how far views missed it."""
-    names = ("tenant_id", "id", *_NOTED, *_FIRST_NOTED)
-    rows = []
-    for result, each in learnt:
-        feedback = result.feedback
-        is_first = feedback.applied_no is None
-        errors = [getattr(each, name) if is_first else None for name in _FIRST_NOTED]
-        scores = each.scores["engagement"], each.scores["reach"]
-        rows.append((feedback.tenant_id, feedback.id, each.place, *scores, *errors))
-    values = unnested(PerformanceFeedback, names)
+    if not rows:
+        return
+    values = unnested(PerformanceFeedback, _ROW)
     await session.execute(
         update(PerformanceFeedback)
         .where(
@@ -277,5 +287,5 @@ async def _note_applied(
             },
         )
         .execution_options(synchronize_session=False),
-        as_arrays(rows, names),
+        as_arrays(rows, _ROW),
     )

@@ -161,9 +161,11 @@ def applied_results(platform: str, *, after: int = 0) -> ResultQuery:
     )
 
 
-def outdated_results(platform: str, version: int) -> ResultQuery:
-    """Select what was scored with older tables, in the order it was applied in."""
-    return applied_results(platform).where(PerformanceFeedback.outcome_version != version)
+def outdated_results(platform: str, version: int, *, after: int) -> ResultQuery:
+    """Select what was scored with older tables, in that order, behind a place in it."""
+    return applied_results(platform, after=after).where(
+        PerformanceFeedback.outcome_version != version
+    )
 
 
 def _first_readings(platform: str) -> Select[UUID, UUID, datetime]:
