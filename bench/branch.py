@@ -2,8 +2,8 @@
 
 A pgbench database (scale 64 is about 1 GB) is copied in turns by the product's own clone and by
 CREATE DATABASE with STRATEGY WAL_LOG, in the same server of its own, which archives nothing: that
-favours WAL_LOG. The floor is the same files copied and flushed by this program, one after the
-other, without a server. With --reflink, as root, the server lies on an XFS of a loop device
+favours WAL_LOG. Beside them the same files are copied and then flushed by this program, one after
+the other, without a server. With --reflink, as root, the server lies on an XFS of a loop device
 instead, which shares blocks between copies.
 """
 
@@ -76,26 +76,26 @@ async def _measure(server: Server, scale: int, rounds: int) -> int:
     async def branch() -> None:
         await clone_database(admin, registry, None, source=Held("viral"), target="branch")
 
-    async def floor() -> None:
-        await asyncio.to_thread(_copy, source, server.data_dir.with_name("floor"))
+    async def copy() -> None:
+        await asyncio.to_thread(_copy, source, server.data_dir.with_name("copy"))
 
-    times: dict[str, list[float]] = {"WAL_LOG": [], "branch": [], "floor": []}
+    times: dict[str, list[float]] = {"WAL_LOG": [], "branch": [], "plain copy": []}
     for number in range(rounds):
-        for name, make in zip(times, (log, branch, floor), strict=True):
+        for name, make in zip(times, (log, branch, copy), strict=True):
             # Each pays for its own writes, and not for those of the one before.
             await _settle(admin)
             begun = perf_counter()
             await make()
             times[name].append(perf_counter() - begun)
-        shutil.rmtree(server.data_dir.with_name("floor"))
+        shutil.rmtree(server.data_dir.with_name("copy"))
         for name in ("logged", "branch"):
             await drop_database(admin, name)
         shown = "  ".join(f"{name} {taken[-1]:.2f} s" for name, taken in times.items())
         sys.stdout.write(f"round {number + 1}: {shown}\n")
-    logged, made, least = (median(taken) for taken in times.values())
+    logged, made, copied = (median(taken) for taken in times.values())
     sys.stdout.write(
-        f"a branch is made {logged / made:.1f} times as fast as by WAL_LOG, in {made / least:.1f}"
-        " times the floor: copy + sync of the same files\n"
+        f"a branch is made {logged / made:.1f} times as fast as by WAL_LOG, in {made / copied:.1f}"
+        " times the time of a plain copy and flush of its files\n"
     )
     return 0 if logged / made >= LEAST_RATIO else 1
 

@@ -19,10 +19,10 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Note which files go to the disk: whether they got there is the kernel's secret."""
     files: list[str] = []
 
-    def fsync(descriptor: int) -> None:
+    def advised(descriptor: int, *_advice: int) -> None:
         files.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
 
-    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "posix_fadvise", advised)
     return files
 
 
@@ -59,11 +59,11 @@ async def test_what_cannot_be_written_out_is_left_to_the_server(
     made, asked = tmp_path / "base" / "2", asyncio.Event()
     loop = asyncio.get_running_loop()
 
-    def fsync(_descriptor: int) -> None:
+    def advised(_descriptor: int, *_advice: int) -> None:
         loop.call_soon_threadsafe(asked.set)
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "posix_fadvise", advised)
     made.parent.mkdir()
 
     async with written_out(tmp_path):
