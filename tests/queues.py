@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from uuid import UUID
 
 import msgspec
@@ -88,7 +89,11 @@ class Claimant:
         """Do both at once."""
         await self._runtime.worker.call("SELECT viral.heartbeat($1)", self.id)
         await self.reap()
-        return await self._exchange(endings, wanted, is_short=is_short)
+        if not is_short:
+            return await self._exchange(endings, wanted)
+        handed_in = await self._exchange(endings, 0) if endings else None
+        reserved = await self._exchange.reserve(wanted, may_suspect=True)
+        return replace(reserved, refused=handed_in.refused) if handed_in else reserved
 
     async def reap(self) -> int:
         """Take back what dead workers left."""

@@ -217,7 +217,7 @@ class Client:
             " false)",
             self.context,
             ids,
-            ["{}"] * len(ids),
+            f"[{','.join(['{}'] * len(ids))}]",
             priority,
         )
         self.world.jobs += ids

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 import pytest
-from asyncpg import LockNotAvailableError, Record
+from asyncpg import LockNotAvailableError
 from factories import TestTenant
 from queues import NUMBERED, PLAIN, Claimant, Numbered, add, handled, until, working
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -24,7 +24,7 @@ from viral.features.jobs.queue import (
 )
 from viral.runtime import Runtime
 from viral.schema.base import uuid7
-from viral.worker.attempts import RELEASE, Claim, Ending, Exchange
+from viral.worker.attempts import RELEASE, Answer, Claim, Ending, Exchange
 from viral.worker.handling import AtWork
 
 ROWS = "SELECT status, attempts, crashes, worker_id IS NOT NULL FROM job_queue ORDER BY id"
@@ -276,11 +276,11 @@ async def test_what_was_taken_beside_a_refused_end_is_not_kept_for_ever(
     runtime: Runtime, alice: TestTenant, admin: AsyncConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refused: list[int] = []
-    hand_in = Exchange._exchange
+    hand_in = Exchange.__call__
 
     async def refuse_once(
-        self: Exchange, endings: Sequence[Ending], wanted: int, *, may_suspect: bool
-    ) -> list[Record]:
+        self: Exchange, endings: Sequence[Ending], wanted: int, *, may_suspect: bool = True
+    ) -> Answer:
         if len(endings) > 1 and not wanted and not refused:
             await asyncio.sleep(0.2)
             refused.append(len(endings))
@@ -294,7 +294,7 @@ async def test_what_was_taken_beside_a_refused_end_is_not_kept_for_ever(
         async with runtime.app.tenant_session(alice.id) as session:
             await enqueue_many(session, NUMBERED, [Numbered(n)] * 200)
         await add(runtime, alice.id, NUMBERED, Numbered(n), wish=Wish(dedupe_key=str(n)))
-    monkeypatch.setattr(Exchange, "_exchange", refuse_once)
+    monkeypatch.setattr(Exchange, "__call__", refuse_once)
 
     async def is_all_done() -> bool:
         return not await fetch(admin, "SELECT 1 FROM job_queue WHERE status <> 'completed' LIMIT 1")

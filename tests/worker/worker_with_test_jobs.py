@@ -105,16 +105,11 @@ class StoppingExchange(Exchange):
     """Stops where a lane's name says: before or after the answer is seen."""
 
     async def __call__(
-        self,
-        endings: Sequence[Ending],
-        wanted: int,
-        *,
-        may_suspect: bool = True,
-        is_short: bool = False,
+        self, endings: Sequence[Ending], wanted: int, *, may_suspect: bool = True
     ) -> Answer:
         if self._queue == HANDING_IN.name and endings:
             await asyncio.Event().wait()
-        answer = await super().__call__(endings, wanted, may_suspect=may_suspect, is_short=is_short)
+        answer = await super().__call__(endings, wanted, may_suspect=may_suspect)
         if (self._queue == CLAIMED.name and answer.claims) or (
             self._queue == HANDED_IN.name and endings
         ):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 from dataclasses import dataclass
 from datetime import timedelta
@@ -93,71 +92,57 @@ class Exchange:
         """Return claims of this worker that the lane is not given yet."""
         return []
 
+    @property
+    def may_reserve(self) -> bool:
+        """Tell whether jobs can be taken by `reserve`: those of a limited type are counted."""
+        return not any(self._limits)
+
     async def __call__(
-        self,
-        endings: Sequence[Ending],
-        wanted: int,
-        *,
-        may_suspect: bool = True,
-        is_short: bool = False,
+        self, endings: Sequence[Ending], wanted: int, *, may_suspect: bool = True
     ) -> Answer:
         """Hand in what ended and take up to `wanted` jobs, in one round trip and one commit.
 
-        One of them may be a suspect, whose process died in the middle of it. Jobs that are short
-        are reserved rather than marked as running: `begin` is to be called from time to time. They
-        are taken while the server still writes down what ended: half of it may come to pass.
+        One of them may be a suspect, whose process died in the middle of it.
         """
-        if not is_short or not wanted or any(self._limits):
-            return self._answer(await self._exchange(endings, wanted, may_suspect=may_suspect))
-        calls = [self._reserve(wanted, may_suspect=may_suspect)]
-        if endings:
-            calls.append(self._exchange(endings, 0, may_suspect=False))
-        # Both are to have ended before one that failed is told.
-        found = await asyncio.gather(*calls, return_exceptions=True)
-        rows: list[Record] = []
-        for part in found:
-            if isinstance(part, BaseException):
-                raise part
-            rows += part
-        return self._answer(rows)
+        is_failed = any(ending.failure is not None for ending in endings)
+        has_results = any(ending.outcome != NO_RESULT for ending in endings)
+        return self._answer(
+            await self._worker.call(
+                _EXCHANGE,
+                self.worker_id,
+                [ending.claim.id for ending in endings],
+                [ending.claim.attempt for ending in endings],
+                # The driver takes its time over arrays, and most of these say nothing.
+                [ending.outcome for ending in endings] if has_results else None,
+                [ending.failure for ending in endings] if is_failed else None,
+                [ending.retry_s for ending in endings] if is_failed else None,
+                self._queue,
+                wanted,
+                self._after,
+                *self._limits,
+                may_suspect,
+                self._contexts(),
+            )
+        )
+
+    async def reserve(self, wanted: int, *, may_suspect: bool) -> Answer:
+        """Take up to `wanted` jobs without marking them; call `begin` from time to time."""
+        return self._answer(
+            await self._worker.call(
+                _RESERVE,
+                self.worker_id,
+                self._queue,
+                wanted,
+                self._after,
+                may_suspect,
+                self._contexts(),
+            )
+        )
 
     async def begin(self, held: Sequence[Claim], *, after_s: float) -> None:
         """Mark as running what is held since longer than `after_s`, where it was reserved."""
         await self._worker.call(
             _BEGIN, self.worker_id, self._queue, [claim.id for claim in held], timedelta(0, after_s)
-        )
-
-    async def _exchange(
-        self, endings: Sequence[Ending], wanted: int, *, may_suspect: bool
-    ) -> list[Record]:
-        is_failed = any(ending.failure is not None for ending in endings)
-        has_results = any(ending.outcome != NO_RESULT for ending in endings)
-        return await self._worker.call(
-            _EXCHANGE,
-            self.worker_id,
-            [ending.claim.id for ending in endings],
-            [ending.claim.attempt for ending in endings],
-            # The driver takes its time over arrays, and most of these say nothing.
-            [ending.outcome for ending in endings] if has_results else None,
-            [ending.failure for ending in endings] if is_failed else None,
-            [ending.retry_s for ending in endings] if is_failed else None,
-            self._queue,
-            wanted,
-            self._after,
-            *self._limits,
-            may_suspect,
-            self._contexts(),
-        )
-
-    async def _reserve(self, wanted: int, *, may_suspect: bool) -> list[Record]:
-        return await self._worker.call(
-            _RESERVE,
-            self.worker_id,
-            self._queue,
-            wanted,
-            self._after,
-            may_suspect,
-            self._contexts(),
         )
 
     def _contexts(self) -> list[str]:

@@ -6,7 +6,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from viral.errors import TenantContextMissing
+import msgspec
+
+from viral.errors import BadInput, TenantContextMissing
 from viral.features.jobs.effects import once
 from viral.features.jobs.types import JobType
 
@@ -14,10 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from uuid import UUID
 
-    import msgspec
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from viral.runtime import Runtime
+    from viral.worker.attempts import Claim
 
 Outcome = dict[str, object]
 _H = TypeVar("_H", bound="Callable[..., object]")
@@ -99,3 +101,16 @@ class AtWork:
         if self.tenant_id is None:
             raise TenantContextMissing("A system job has no tenant.")
         return self.tenant_id
+
+
+def decoded(handled: Handled, claim: Claim) -> tuple[msgspec.Struct, ...]:
+    """Read a payload by its type; raise BadInput for one that this type does not take."""
+    expected = handled.job_type.payload
+    if expected is None:
+        if claim.payload is not None:
+            raise BadInput("the payload is not one of this job")
+        return ()
+    try:
+        return (msgspec.json.decode(claim.payload or "{}", type=expected),)
+    except msgspec.ValidationError as error:
+        raise BadInput(f"the payload of a {claim.job_type} is wrong: {error}") from error

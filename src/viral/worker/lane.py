@@ -10,25 +10,18 @@ from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING
 
-import msgspec
 import structlog
 
 from viral.database.faults import DRIVER_ERRORS, sqlstate_of
 from viral.database.tenancy import set_tenant_context
-from viral.errors import (
-    BadInput,
-    NotFound,
-    NothingToWriteAbout,
-    QuotaExceeded,
-    ServerError,
-    ViralError,
-)
+from viral.errors import BadInput, NotFound, ServerError, ViralError
 from viral.features.audit import note
-from viral.worker.attempts import Answer, Claim, Ending, encoded, retry_delay_s
-from viral.worker.handling import HANDLERS, AtWork, Handled, JobLost
+from viral.worker.attempts import Answer, Claim, Ending, encoded
+from viral.worker.failures import ANSWERS, failed, words_of
+from viral.worker.handling import HANDLERS, AtWork, Handled, JobLost, decoded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
     from uuid import UUID
 
     from viral.runtime import Runtime
@@ -46,6 +39,8 @@ AHEAD_S = 0.02
 SHORT_S = 0.005
 # A job that was reserved is marked as running when it has been held for so long.
 UNMARKED_S = 1.0
+# With more endings than these nothing is claimed: the server looks past each of them.
+MOST_UNTOLD = 2 * LARGEST_BATCH
 # Endings wait so long for others while there is work: a commit costs as much for one as for many.
 GATHER_S = 0.005
 # Between two pages of the ring on which everybody is at a limit.
@@ -54,9 +49,6 @@ PAGE_S = 0.05
 ANSWER_S = 35.0
 # The statement that was refused held a value that cannot be stored (PostgreSQL manual, appendix A).
 _BAD_VALUES = ("22", "54")
-# The same question gets the same answer: there is nothing to be tried again.
-_ANSWERS = (BadInput, NotFound, NothingToWriteAbout, QuotaExceeded)
-LONGEST_FAILURE = 2000
 _PAYLOADS = "SELECT id, payload FROM viral.payloads_of($1, $2)"
 _STRAYS = "SELECT id, attempt FROM viral.stray_jobs($1, $2, $3)"
 _SYSTEM_PAYLOADS = "SELECT id, payload::text FROM public.job_queue WHERE id = ANY ($1)"
@@ -112,6 +104,9 @@ class Lane:
         # One job may stand here twice: an attempt that lost it, and is ending, and the next one.
         self._running: set[_Running] = set()
         self._endings: list[Ending] = []
+        # What is on its way to the server while others are claimed.
+        self._handed: list[Ending] = []
+        self._handing: asyncio.Task[None] | None = None
         # What PostgreSQL did not take, as another transaction holds the job; and when to try again.
         self._stuck: list[Ending] = []
         self._stuck_until = 0.0
@@ -125,6 +120,8 @@ class Lane:
         self._may_have_more = True
         self._is_stopping = False
         self._mean_s: float | None = None
+        # With no more than these ahead, others are claimed.
+        self._low = 0
 
     def wake(self) -> None:
         """Look for jobs now."""
@@ -167,53 +164,98 @@ class Lane:
 
     async def run(self) -> None:
         """Work until `stop`, and until what was begun has ended; a lost server is waited for."""
-        while not self._is_stopping or self._running or self._endings or self._stuck:
-            self._begin()
-            if self._stuck and monotonic() >= self._stuck_until:
-                await self._hand_in_each(self._stuck)
-            if self._doubts and monotonic() >= self._doubts[0]:
-                await self._give_back_strays()
-            if monotonic() >= self._mark_at:
-                await self._mark_reserved()
-            wanted = 0 if self._is_stopping else self._wanted()
-            if self._endings or (wanted and self._may_have_more):
-                await self._turn(wanted)
-            else:
-                await self._pause(POLL_S)
+        try:
+            while not self._is_stopping or self._is_at_work():
+                self._begin()
+                await self._mind()
+                wanted = 0 if self._is_stopping else self._wanted()
+                if self._endings or (wanted and self._may_have_more):
+                    await self._turn(wanted)
+                else:
+                    await self._pause(POLL_S)
+        finally:
+            if self._handing is not None:
+                self._handing.cancel()
+
+    def _is_at_work(self) -> bool:
+        return bool(self._running or self._endings or self._stuck or self._handing)
+
+    async def _mind(self) -> None:
+        """Do what is due beside the jobs."""
+        if self._handing is not None and self._handing.done():
+            self._handing.result()
+            self._handing = None
+        if self._stuck and monotonic() >= self._stuck_until:
+            await self._hand_in_each()
+        if self._doubts and monotonic() >= self._doubts[0]:
+            await self._give_back_strays()
+        if monotonic() >= self._mark_at:
+            await self._mark_reserved()
 
     async def _turn(self, wanted: int) -> None:
+        if self._reserves():
+            if self._endings and self._handing is None:
+                self._handing = asyncio.create_task(self._hand_in())
+            if wanted and self._may_have_more and len(self._endings) <= MOST_UNTOLD:
+                self._reserved_at = monotonic()
+                self._mark_at = min(self._mark_at, self._reserved_at + UNMARKED_S)
+                await self._ask([], wanted, is_short=True)
+            else:
+                await self._pause(POLL_S)
+            return
         if self._ahead and not wanted:
             await asyncio.sleep(GATHER_S)
         endings, self._endings = self._endings, []
-        is_short = self._is_behind and self._mean_s is not None and self._mean_s < SHORT_S
-        if is_short:
-            self._reserved_at = monotonic()
-            self._mark_at = min(self._mark_at, self._reserved_at + UNMARKED_S)
+        await self._ask(endings, wanted)
+
+    def _reserves(self) -> bool:
+        """Tell whether so many short jobs wait that marking them would take as long as doing them.
+
+        What ended is then handed in while others are claimed: neither waits for a commit of the
+        other.
+        """
+        is_short = self._mean_s is not None and self._mean_s < SHORT_S
+        return self._is_behind and is_short and self._exchange.may_reserve
+
+    async def _hand_in(self) -> None:
+        self._handed, self._endings = self._endings, []
+        try:
+            await self._ask(self._handed, 0)
+        finally:
+            self._handed = []
+            self._wake.set()
+
+    async def _ask(self, endings: list[Ending], wanted: int, *, is_short: bool = False) -> None:
+        """Hand in and claim; what the server did not take is tried again."""
+        may_suspect = not self._has_suspect()
         try:
             async with asyncio.timeout(ANSWER_S):
-                answer = await self._exchange(
-                    endings, wanted, may_suspect=not self._has_suspect(), is_short=is_short
-                )
+                if is_short:
+                    answer = await self._exchange.reserve(wanted, may_suspect=may_suspect)
+                else:
+                    answer = await self._exchange(endings, wanted, may_suspect=may_suspect)
         except (ServerError, TimeoutError) as error:
             self._endings = endings + self._endings
-            log.warning("worker.server_lost", reason=_words(error))
+            log.warning("worker.server_lost", reason=words_of(error))
             await asyncio.sleep(RECONNECT_S)
             # The server may have heard, and may still be at it for as long as it is allowed.
             self._doubts = [monotonic(), monotonic() + ANSWER_S]
             return
         except DRIVER_ERRORS as error:
-            log.warning("worker.exchange_refused", reason=_words(error))
-            if is_short:
-                # Jobs may have been taken while this was refused.
-                self._doubts = [monotonic()]
-            await self._hand_in_each(endings + self._stuck)
+            log.warning("worker.exchange_refused", reason=words_of(error))
+            if endings:
+                self._stuck += endings
+                self._stuck_until = 0.0
+            else:
+                await asyncio.sleep(RECONNECT_S)
             return
         self._announce([each.claim for each in endings] + answer.claims)
         for job_id in answer.refused:
             log.warning("job.refused", job_id=str(job_id))
-        if wanted:
-            self._is_behind = len(answer.claims) > self._concurrency
-        self._may_have_more = answer.has_more or len(answer.claims) >= wanted > 0
+        if not wanted:
+            return
+        self._is_behind = len(answer.claims) > self._concurrency
+        self._may_have_more = answer.has_more or len(answer.claims) >= wanted
         if answer.has_more and not answer.claims:
             await asyncio.sleep(PAGE_S)
         await self._take(answer)
@@ -243,7 +285,7 @@ class Lane:
                 )
                 log.warning("job.strays_given_back", jobs=len(strays))
         except (ServerError, *DRIVER_ERRORS) as error:
-            log.warning("worker.server_lost", reason=_words(error))
+            log.warning("worker.server_lost", reason=words_of(error))
             await asyncio.sleep(RECONNECT_S)
         else:
             self._doubts.pop(0)
@@ -257,29 +299,27 @@ class Lane:
                 await self._exchange.begin(self._known(), after_s=UNMARKED_S)
         except (ServerError, *DRIVER_ERRORS) as error:
             is_last = False
-            log.warning("worker.mark_missed", reason=_words(error))
+            log.warning("worker.mark_missed", reason=words_of(error))
         self._mark_at = inf if is_last else monotonic() + UNMARKED_S
 
     def _known(self) -> list[Claim]:
         """Return all claims of this worker in this lane: what ended and is not handed in, too."""
-        ended = [each.claim for each in self._endings + self._stuck]
+        ended = [each.claim for each in self._endings + self._handed + self._stuck]
         return [*self.held(), *self._exchange.kept(), *ended]
 
-    async def _hand_in_each(self, endings: Sequence[Ending]) -> None:
+    async def _hand_in_each(self) -> None:
         """Hand in one by one what PostgreSQL refused together; a value that it refuses, fails."""
         kept = []
-        for ending in endings:
+        for ending in self._stuck:
             try:
                 async with asyncio.timeout(ANSWER_S):
                     await self._exchange([ending], 0)
             except (ServerError, *DRIVER_ERRORS) as error:
                 if (sqlstate_of(error) or "").startswith(_BAD_VALUES):
-                    kept.append(_failed(ending.claim, "its result cannot be stored"))
+                    kept.append(failed(ending.claim, "its result cannot be stored"))
                 else:
                     kept.append(ending)
         self._stuck, self._stuck_until = kept, monotonic() + RECONNECT_S
-        if not endings:
-            await asyncio.sleep(RECONNECT_S)
 
     async def _with_payloads(self, answer: Answer) -> list[Claim]:
         """Read the payloads that did not come along, a tenant at a time.
@@ -293,7 +333,7 @@ class Lane:
         if not by_tenant:
             return answer.claims
         payloads: dict[UUID, str] = {}
-        failed: dict[UUID | None, str] = {}
+        unread: dict[UUID | None, str] = {}
         for tenant_id, ids in by_tenant.items():
             try:
                 rows = await (
@@ -303,15 +343,15 @@ class Lane:
                 )
             except (ViralError, *DRIVER_ERRORS) as error:
                 # Claimed already: to be given back like any attempt that failed.
-                failed[tenant_id] = _words(error)
+                unread[tenant_id] = words_of(error)
             else:
                 payloads.update((row[0], row[1]) for row in rows)
         ready = []
         for claim in answer.claims:
             if claim.id in payloads:
                 ready.append(claim._replace(payload=payloads[claim.id]))
-            elif claim.has_payload and claim.payload is None and claim.tenant_id in failed:
-                self._endings.append(_failed(claim, failed[claim.tenant_id]))
+            elif claim.has_payload and claim.payload is None and claim.tenant_id in unread:
+                self._endings.append(failed(claim, unread[claim.tenant_id]))
             else:
                 ready.append(claim)
         return ready
@@ -323,6 +363,7 @@ class Lane:
             ahead = int(self._concurrency * AHEAD_S / max(self._mean_s, 1e-6))
             ahead = min(ahead, 2 * LARGEST_BATCH)
         room = self._concurrency + ahead - len(self._running) - len(self._ahead)
+        self._low = ahead // 2
         if self._ahead and room < (self._concurrency + ahead) // 2:
             return 0
         return min(room, LARGEST_BATCH)
@@ -353,16 +394,23 @@ class Lane:
         finally:
             self._running.discard(running)
             took = monotonic() - running.began
-            self._mean_s = took if self._mean_s is None else 0.9 * self._mean_s + 0.1 * took
+            self._learn_pace(took)
             self._begin()
-            if not self._ahead or len(self._endings) == 1:
+            is_low = self._may_have_more and len(self._ahead) <= self._low
+            if is_low or not self._ahead or len(self._endings) == 1:
                 self._wake.set()
+
+    def _learn_pace(self, took: float) -> None:
+        if self._mean_s is None:
+            self._mean_s = took
+        # A moment in which the machine did something else says little of many short jobs.
+        self._mean_s += 0.1 * (min(took, 4 * self._mean_s) - self._mean_s)
 
     async def _ended(self, running: _Running) -> Ending | None:
         claim = running.claim
         try:
             if running.handled is None:
-                return _failed(claim, f"no handler for {claim.job_type}", may_retry=False)
+                return failed(claim, f"no handler for {claim.job_type}", may_retry=False)
             outcome = await self._handle(running, running.handled)
             return Ending(claim, outcome=encoded(outcome))
         except (asyncio.CancelledError, JobLost) as error:
@@ -370,14 +418,14 @@ class Lane:
                 log.info("job.lost", job_id=str(claim.id), job_type=claim.job_type)
                 return None
             # Without a reason it is the handler's own, which must not leave the job at work.
-            return _failed(claim, running.reason or "CancelledError")
+            return failed(claim, running.reason or "CancelledError")
         except ViralError as error:
             if isinstance(error, BadInput | NotFound):
                 await self._note_refusal(claim)
-            return _failed(claim, _words(error), may_retry=not isinstance(error, _ANSWERS))
+            return failed(claim, words_of(error), may_retry=not isinstance(error, ANSWERS))
         except Exception as error:
             log.exception("job.crashed", job_id=str(claim.id), job_type=claim.job_type)
-            return _failed(claim, _words(error))
+            return failed(claim, words_of(error))
 
     async def _handle(self, running: _Running, handled: Handled) -> object:
         if not running.claim.crashes:
@@ -389,7 +437,7 @@ class Lane:
             return await self._call(running.claim, handled)
 
     async def _call(self, claim: Claim, handled: Handled) -> object:
-        request = _decoded(handled, claim)
+        request = decoded(handled, claim)
         if handled.job_type.is_cpu_bound:
             return await self._processes.run(handled.function, *request)
         if claim.tenant_id is not None:
@@ -434,35 +482,3 @@ class Lane:
                 await self._wake.wait()
         self._wake.clear()
         self._may_have_more = True
-
-
-def _failed(claim: Claim, failure: str, *, may_retry: bool = True) -> Ending:
-    log.info("job.failed", job_id=str(claim.id), job_type=claim.job_type, failure=failure)
-    retry_s = retry_delay_s(claim.attempt) if may_retry else None
-    return Ending(claim, failure=failure, retry_s=retry_s)
-
-
-def _words(error: BaseException) -> str:
-    """Say of an error what may be stored: PostgreSQL takes neither NUL nor half a character."""
-    if isinstance(error, ServerError):
-        # Where the server is, is not a tenant's to read.
-        return error.code
-    words = type(error).__name__
-    if isinstance(error, ViralError):
-        words = f"{error.code}: {error.message}"
-        # It stands where it is read by whoever asked.
-        words += f" {error.hint}" if isinstance(error, _ANSWERS) and error.hint else ""
-    return words[:LONGEST_FAILURE].replace("\0", "?").encode(errors="replace").decode()
-
-
-def _decoded(handled: Handled, claim: Claim) -> tuple[msgspec.Struct, ...]:
-    """Read a payload by its type; raise BadInput for one that this type does not take."""
-    expected = handled.job_type.payload
-    if expected is None:
-        if claim.payload is not None:
-            raise BadInput("the payload is not one of this job")
-        return ()
-    try:
-        return (msgspec.json.decode(claim.payload or "{}", type=expected),)
-    except msgspec.ValidationError as error:
-        raise BadInput(f"the payload of a {claim.job_type} is wrong: {error}") from error

@@ -124,9 +124,7 @@ async def enqueue_many(
         literal(ids, ARRAY(Uuid)),
         job_type.name,
         job_type.queue,
-        literal([_encoded(job_type, payload) for payload in payloads], ARRAY(Text)).cast(
-            ARRAY(JSONB)
-        ),
+        literal(_array([_encoded(job_type, payload) for payload in payloads]), Text).cast(JSONB),
         wish.priority,
         job_type.max_attempts,
         literal(None, Text),
@@ -186,7 +184,7 @@ async def _put(
         [row[0] for row in rows],
         job_type.name,
         job_type.queue,
-        [row[1] for row in rows],
+        _array([row[1] for row in rows]),
         wish.priority,
         job_type.max_attempts,
         wish.dedupe_key,
@@ -319,6 +317,10 @@ def _values(job_type: JobType, payload: msgspec.Struct | None, wish: Wish) -> di
 
 def _built(job_type: JobType, payload: msgspec.Struct | None) -> object:
     return msgspec.json.decode(_encoded(job_type, payload))
+
+
+def _array(encoded: Sequence[str]) -> str:
+    return f"[{','.join(encoded)}]"
 
 
 def _encoded(job_type: JobType, payload: msgspec.Struct | None) -> str:

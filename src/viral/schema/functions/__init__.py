@@ -89,7 +89,7 @@ FUNCTIONS = (
     # The job queue: what a tenant asks for ...
     Function(
         "enqueue_jobs",
-        "text, uuid[], text, text, jsonb[], integer, integer, text, interval, uuid, boolean",
+        "text, uuid[], text, text, jsonb, integer, integer, text, interval, uuid, boolean",
         (APP,),
     ),
     Function("payloads_of", "text, uuid[]", (APP,)),

@@ -104,18 +104,15 @@ class Relay(Exchange):
         # A job may have been taken whose row was lost on its way: the lane is to look for it.
         self.doubt: ServerError | None = None
 
-    async def __call__(
-        self,
-        endings: Sequence[Ending],
-        wanted: int,
-        *,
-        may_suspect: bool = True,
-        is_short: bool = False,
-    ) -> Answer:
-        """Hand in what ended, which answers its calls, and give out what was called for.
+    @property
+    def may_reserve(self) -> bool:
+        """Nothing is reserved: what was called for is marked as running."""
+        return False
 
-        Nothing is reserved: what was called for is marked as running.
-        """
+    async def __call__(
+        self, endings: Sequence[Ending], wanted: int, *, may_suspect: bool = True
+    ) -> Answer:
+        """Hand in what ended, which answers its calls, and give out what was called for."""
         if self.doubt is not None:
             doubt, self.doubt = self.doubt, None
             raise doubt
@@ -125,9 +122,7 @@ class Relay(Exchange):
                 if (call := self._call_of(ending.claim)) is not None:
                     # The queue makes the next attempt, with an event of its own.
                     call.fault = None if ending.failure is None else JobEnded("It failed.")
-            handed_in = await super().__call__(
-                endings, 0, may_suspect=may_suspect, is_short=is_short
-            )
+            handed_in = await super().__call__(endings, 0, may_suspect=may_suspect)
             refused = handed_in.refused
             for ending in endings:
                 if self._call_of(ending.claim) is not None:
