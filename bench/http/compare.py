@@ -1,8 +1,9 @@
 """Measures a GET of ours beside two others: python bench/http/compare.py [--rounds 9].
 
 The 20 newest generations with their concepts, asked for with an API key: the same rows of one
-server of PostgreSQL, one process each. Rounds are interleaved; a target is about the median of
-the rounds' ratios.
+server of PostgreSQL, one process each. No row changes meanwhile, so ours sends the pages again that
+it made before; a second one of ours makes each anew. Rounds are interleaved; a target is about the
+median of the rounds' ratios.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import msgspec
 import uvloop
 from load import Slice, ask, page_of
 from table import MANY, Figures, judge, print_table
-from webservers import BARE, FOLDER, OURS, USUAL, Contender, Ground, prepare, running
+from webservers import EVERYBODY, FOLDER, Contender, Ground, prepare, running
 
 from viral.database.secrets import Secrets
 from viral.postgres.backup.restore import remove_server
@@ -48,9 +49,7 @@ async def main(arguments: list[str]) -> int:
         sys.exit("What we compare with is not installed: run `make bench-http`.")
     async with AsyncExitStack() as stack:
         ground = await prepare(await stack.enter_async_context(running_server()))
-        everybody = [
-            await stack.enter_async_context(running(name, ground)) for name in (OURS, BARE, USUAL)
-        ]
+        everybody = [await stack.enter_async_context(running(name, ground)) for name in EVERYBODY]
         size_bytes = await check_same(everybody, ground)
         figures = await measure(everybody, ground, options.rounds, options.slice)
     verdicts = judge(figures)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import median, quantiles
 from typing import TYPE_CHECKING
 
-from webservers import BARE, OURS, USUAL
+from webservers import BARE, EVERYBODY, OURS, USUAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -109,11 +109,10 @@ def _ratios(found: Mapping[str, Sequence[Slice]], promise: Promise) -> tuple[flo
 
 def print_table(figures: Figures, verdicts: Sequence[Verdict]) -> None:
     """Print medians of the rounds, and below how each promise fared."""
-    names = (OURS, BARE, USUAL)
-    print(f"{'':42}" + "".join(f"{name:>12}" for name in names))
+    print(f"{'':42}" + "".join(f"{name:>12}" for name in EVERYBODY))
     for clients, found in figures.items():
         for title, value, digits in MEASURES:
-            shown = (f"{median(map(value, found[name])):12,.{digits}f}" for name in names)
+            shown = (f"{median(map(value, found[name])):12,.{digits}f}" for name in EVERYBODY)
             print(f"{f'{_counted(clients)}, {title}':42}{''.join(shown)}")
     for each in verdicts:
         promise, (least, shown_ratio, most) = each.promise, each.ratios

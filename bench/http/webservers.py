@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 FOLDER = Path(".bench/http").absolute()
 HERE = Path(__file__).parent
 OURS, BARE, USUAL = "ours", "Starlette", "FastAPI"
+# Ours, with every page made anew.
+ANEW = "anew"
+EVERYBODY = (OURS, ANEW, BARE, USUAL)
 TENANTS = 50
 ROLE = "bench"
 STARTS_WITHIN_S = 30
@@ -144,12 +147,13 @@ async def running(name: str, ground: Ground) -> AsyncIterator[Contender]:
 
 def _program(name: str, ground: Ground, port: int) -> tuple[tuple[str, ...], dict[str, str]]:
     server = ground.server
-    if name == OURS:
+    if name in (OURS, ANEW):
         limits = ("KEY", "USER", "TENANT", "ADDRESS")
         return (sys.executable, "-m", "viral", "web"), {
             "VIRAL_ENVIRONMENT": "production",
             "VIRAL_HOME": str(server.home),
             "VIRAL_PORT": str(port),
+            **({"VIRAL_PAGE_CACHE_MB": "0"} if name == ANEW else {}),
             "DATABASE_URL": server.url("viral_app", DATABASE),
             "DIRECT_URL": server.url("viral_migrator", DATABASE),
             **{f"VIRAL_{each}_REQUESTS": UNREACHED for each in limits},

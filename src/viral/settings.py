@@ -91,6 +91,11 @@ class Settings(BaseSettings):
     address_requests: int = Field(
         default=1200, ge=1, description="Requests a minute from one address."
     )
+    page_cache_mb: int = Field(
+        default=32,
+        ge=0,
+        description="Memory for pages of the API that are sent again while no row changes.",
+    )
     clerk_issuer: str | None = Field(
         default=None,
         validation_alias="CLERK_ISSUER",

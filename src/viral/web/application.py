@@ -73,6 +73,7 @@ from viral.web.health import health
 from viral.web.idempotency import Idempotency
 from viral.web.live import Hub, live
 from viral.web.mcp import mcp
+from viral.web.page_cache import PageCache
 from viral.web.problems import answer_error
 from viral.web.site import Site, site_of
 from viral.web.static import static_file
@@ -141,7 +142,9 @@ def create_application(settings: Settings) -> Litestar:
     """Assemble the application; the database is opened when it starts."""
     site = site_of(settings, Secrets.load_or_create(settings.home).pepper)
     usage, traffic, hub = Usage(), Traffic(), Hub()
+    page_cache = PageCache(most_bytes=settings.page_cache_mb << 20)
     kept = {"site": site, "usage": usage, "traffic": traffic, "hub": hub, "clock": _now}
+    kept["page_cache"] = page_cache
     pages = PAGES if settings.environment == "production" else (*PAGES, design.show_design)
 
     @asynccontextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Final
 from uuid import UUID
 
@@ -11,10 +12,15 @@ from litestar import Response, get
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, FromQuery, QueryParameter
 
-from viral.features.generations.listing import find_generation, list_generations
+from viral.features.generations.listing import (
+    find_generation,
+    list_generations,
+    version_of_page,
+)
 from viral.runtime import Runtime
 from viral.web.cursors import Place, cursor_at, place_of
 from viral.web.dependencies import Person, Wired
+from viral.web.page_cache import PageCache
 from viral.web.requests import WebRequest
 from viral.web.site import Site
 
@@ -81,13 +87,21 @@ async def get_generations(
     site: Site = request.app.state.site
     runtime: Runtime = request.app.state.runtime
     before = place_of(site, identity.tenant_id, cursor, purpose=PURPOSE)
-    found = await list_generations(runtime.app, identity.tenant_id, limit=limit + 1, before=before)
-    next_cursor = None
-    if len(found) > limit:
-        last = Place(found[limit - 1]["date"], found[limit - 1]["id"])
-        next_cursor = cursor_at(site, identity.tenant_id, last, purpose=PURPOSE)
-    page = _RawPage([msgspec.Raw(each["document"]) for each in found[:limit]], next_cursor)
-    return Response(msgspec.json.encode(page), media_type="application/json")
+    cache: PageCache = request.app.state.page_cache
+    tenant_id, most = identity.tenant_id, limit + 1
+    version = partial(version_of_page, runtime.app, tenant_id, limit=most, before=before)
+
+    async def make() -> bytes:
+        found = await list_generations(runtime.app, tenant_id, limit=most, before=before)
+        next_cursor = None
+        if len(found) > limit:
+            last = Place(found[limit - 1]["date"], found[limit - 1]["id"])
+            next_cursor = cursor_at(site, tenant_id, last, purpose=PURPOSE)
+        page = _RawPage([msgspec.Raw(each["document"]) for each in found[:limit]], next_cursor)
+        return msgspec.json.encode(page)
+
+    body = await cache.get((PURPOSE, tenant_id, limit, before), version, make)
+    return Response(body, media_type="application/json")
 
 
 @get(
