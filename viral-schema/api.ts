@@ -221,6 +221,12 @@ export interface ExperimentWanted {
   most_posts?: number;
 }
 
+/** Experiments, newest first; `next_cursor` leads to older ones and is null at the end. */
+export interface ExperimentsPage {
+  experiments: ExperimentOut[];
+  next_cursor: string | null;
+}
+
 /** The job that asks the sources; null where one waits already. */
 export interface FetchAsked {
   job: string | null;
@@ -277,6 +283,12 @@ export interface InsightOut {
   status: string;
   z: number | null;
   gain: number | null;
+}
+
+/** Insights, the strongest first; `next_cursor` leads to weaker ones and is null at the end. */
+export interface InsightsPage {
+  insights: InsightOut[];
+  next_cursor: string | null;
 }
 
 /** An invitation with its link. It is said this once: pass it on to the person. */
@@ -915,10 +927,11 @@ export interface Operations {
     status: 200;
     answer: VariantOut;
   };
-  /** List experiments, the newest first, up to 200. */
+  /** List experiments, the newest first, a page at a time. */
   "GET /api/v1/experiments": {
+    query: { limit?: number; cursor?: string | null };
     status: 200;
-    answer: ExperimentOut[];
+    answer: ExperimentsPage;
   };
   /** Begin an experiment; each concept generated from here on is told as one of its arms. */
   "POST /api/v1/experiments": {
@@ -994,11 +1007,11 @@ export interface Operations {
     status: 200;
     answer: AdjustmentOut[];
   };
-  /** List patterns in the results, the strongest first. */
+  /** List patterns in the results, the strongest first, a page at a time. */
   "GET /api/v1/reflexion/insights": {
-    query: { limit?: number };
+    query: { limit?: number; cursor?: string | null };
     status: 200;
-    answer: InsightOut[];
+    answer: InsightsPage;
   };
   /** End a tested insight, and undo the adjustments that it made. */
   "POST /api/v1/reflexion/insights/{insight_id}/undo": {

@@ -64,8 +64,8 @@ async def test_an_experiment_is_begun_watched_and_stopped(
     assert {begun.json()["id"]} == {each["experiment_id"] for each in variants}
     assert [404, 404] == [each.status_code for each in theirs]
     assert (200, "stopped") == (stopped.status_code, stopped.json()["experiment"]["status"])
-    assert ["stopped"] == [each["status"] for each in listed.json()]
-    assert [] == (await bobs.get("/api/v1/experiments")).json()
+    assert ["stopped"] == [each["status"] for each in listed.json()["experiments"]]
+    assert [] == (await bobs.get("/api/v1/experiments")).json()["experiments"]
 
 
 async def test_promising_types_are_compared_where_none_are_named(alices: Browser) -> None:

@@ -138,7 +138,63 @@ async def test_adjustments_are_listed_by_pages_in_their_order(
     assert [[]] == await pages_of(bobs, address, "adjustments")
 
 
-@pytest.mark.parametrize("path", ["performance", "reflexion/critiques", "reflexion/adjustments"])
+async def test_insights_are_listed_by_pages_the_strongest_first(
+    alices: Browser, bobs: Browser, alice: TestTenant, admin: AsyncConnection
+) -> None:
+    await fill_every_table(admin, alice)
+    columns = (
+        "tenant_id, platform, category, pattern, impact, low, high, evidence_count,"
+        " recommendation, applied_to_scoring, last_seen_at, kind, status"
+    )
+    await admin.execute(
+        text(
+            f"INSERT INTO reflexion_insights (id, {columns}, pattern_key, effect_size)"
+            f" SELECT gen_random_uuid(), {columns}, pattern_key || n, (n % 3) * (1 - n % 2 * 2)"
+            " FROM reflexion_insights, generate_series(1, 7) AS n"
+        )
+    )
+    await admin.commit()
+
+    pages = await pages_of(alices, "/api/v1/reflexion/insights?", "insights", size=3)
+
+    order = "ORDER BY abs(effect_size) DESC, id"
+    assert await ids_of(admin, f"SELECT id FROM reflexion_insights {order}") == joined(pages)
+    assert [3, 3, 2] == [len(page) for page in pages]
+    assert [[]] == await pages_of(bobs, "/api/v1/reflexion/insights?", "insights")
+
+
+async def test_experiments_are_listed_by_pages_newest_first(
+    alices: Browser, bobs: Browser, alice: TestTenant, admin: AsyncConnection
+) -> None:
+    await fill_every_table(admin, alice)
+    columns = "tenant_id, platform, arms, alpha, most_posts, created_at"
+    await admin.execute(
+        text(
+            f"INSERT INTO experiments (id, {columns}, name, status)"
+            f" SELECT gen_random_uuid(), {columns}, name || n, 'stopped'"
+            " FROM experiments, generate_series(1, 4) AS n"
+        )
+    )
+    await admin.commit()
+
+    pages = await pages_of(alices, "/api/v1/experiments?", "experiments")
+
+    newest = "SELECT id FROM experiments ORDER BY created_at DESC, id DESC"
+    assert await ids_of(admin, newest) == joined(pages)
+    assert [2, 2, 1] == [len(page) for page in pages]
+    assert [[]] == await pages_of(bobs, "/api/v1/experiments?", "experiments")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "performance",
+        "reflexion/critiques",
+        "reflexion/adjustments",
+        "reflexion/insights",
+        "experiments",
+    ],
+)
 async def test_a_cursor_of_another_list_or_tenant_opens_nothing(
     alices: Browser, bobs: Browser, path: str
 ) -> None:

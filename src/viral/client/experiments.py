@@ -5,7 +5,7 @@ Written by `make docs`; do not edit.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Literal
 from uuid import UUID
@@ -35,6 +35,13 @@ class ExperimentOut(msgspec.Struct, frozen=True):
     winner: str | None
     created_at: datetime
     decided_at: datetime | None
+
+
+class ExperimentsPage(msgspec.Struct, frozen=True):
+    """Experiments, newest first; `next_cursor` leads to older ones and is null at the end."""
+
+    experiments: list[ExperimentOut]
+    next_cursor: str | None
 
 
 class ArmState(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -76,9 +83,10 @@ class OutlookOut(msgspec.Struct, frozen=True):
 class Experiments(Calls):
     """Ways to open a video, compared across posts."""
 
-    def list_experiments(self) -> list[ExperimentOut]:
-        """List experiments, the newest first, up to 200."""
-        return read(self._ask("GET", "/experiments"), list[ExperimentOut])
+    def list_experiments(self, *, page_size: int = 50) -> Iterator[ExperimentOut]:
+        """List experiments, the newest first, a page at a time."""
+        for page in self._pages("/experiments", ExperimentsPage, {"limit": page_size}):
+            yield from page.experiments
 
     def start_experiment(
         self,

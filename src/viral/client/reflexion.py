@@ -83,6 +83,13 @@ class InsightOut(msgspec.Struct, frozen=True):
     gain: float | None
 
 
+class InsightsPage(msgspec.Struct, frozen=True):
+    """Insights, the strongest first; `next_cursor` leads to weaker ones and is null at the end."""
+
+    insights: list[InsightOut]
+    next_cursor: str | None
+
+
 class Accuracy(msgspec.Struct, frozen=True):
     """Mean absolute errors over the last results."""
 
@@ -316,11 +323,10 @@ class Reflexion(Calls):
             list[AdjustmentOut],
         )
 
-    def list_insights(self, *, limit: int = 50) -> list[InsightOut]:
-        """List patterns in the results, the strongest first."""
-        return read(
-            self._ask("GET", "/reflexion/insights", query={"limit": limit}), list[InsightOut]
-        )
+    def list_insights(self, *, page_size: int = 50) -> Iterator[InsightOut]:
+        """List patterns in the results, the strongest first, a page at a time."""
+        for page in self._pages("/reflexion/insights", InsightsPage, {"limit": page_size}):
+            yield from page.insights
 
     def undo_insight(
         self, insight_id: UUID, *, idempotency_key: str | None = None

@@ -144,7 +144,7 @@ def create_application(settings: Settings) -> Litestar:
     usage, traffic, hub = Usage(), Traffic(), Hub()
     page_cache = PageCache(most_bytes=settings.page_cache_mb << 20)
     kept = {"site": site, "usage": usage, "traffic": traffic, "hub": hub, "clock": _now}
-    kept["page_cache"] = page_cache
+    kept |= {"page_cache": page_cache}
     pages = PAGES if settings.environment == "production" else (*PAGES, design.show_design)
 
     @asynccontextmanager

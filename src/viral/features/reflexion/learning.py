@@ -235,7 +235,7 @@ async def _make_locks(session: AsyncSession, platform: str) -> None:
 
 def _learn_batch(state: HeldState, batch: Sequence[_Placed], outcomes: Outcomes) -> list[_Row]:
     """Learn from results in order; what there is to note of each."""
-    rows = []
+    rows: list[_Row] = []
     for place, result in batch:
         feedback = result.feedback
         scores = outcomes.scores(views=feedback.views, engagement_rate=feedback.engagement_rate)

@@ -185,15 +185,19 @@ async def outcomes_of(
     }
 
 
-async def list_insights(session: AsyncSession, *, limit: int) -> list[ReflexionInsight]:
-    """List the tenant's insights, the strongest first."""
-    return list(
-        await session.scalars(
-            select(ReflexionInsight)
-            .order_by(func.abs(ReflexionInsight.effect_size).desc(), ReflexionInsight.id)
-            .limit(limit)
-        )
-    )
+async def list_insights(
+    session: AsyncSession, *, limit: int, after: tuple[float, UUID] | None = None
+) -> list[ReflexionInsight]:
+    """List the tenant's insights, the strongest first.
+
+    `after` is where the last page ended: the size of an effect, and an id.
+    """
+    weakness = -func.abs(ReflexionInsight.effect_size)
+    wanted = select(ReflexionInsight).order_by(weakness, ReflexionInsight.id).limit(limit)
+    if after is not None:
+        size, last_id = after
+        wanted = wanted.where(tuple_(weakness, ReflexionInsight.id) > (-size, last_id))
+    return list(await session.scalars(wanted))
 
 
 async def list_critiques(session: AsyncSession, *, limit: int) -> list[SelfCritique]:

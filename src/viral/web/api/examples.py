@@ -26,7 +26,7 @@ PARAMETERS: Final[dict[str, str]] = {
     "since": "Only from this moment on, with its time zone.",
     "source": "Only from this source.",
     "span": "How far back: 24 hours in steps of one, or 7 days in steps of a day.",
-    "status": "Only jobs that stand so.",
+    "status": "Only those that stand so.",
     "undone": "Only those that were undone, or only those that are served.",
     "weeks": "How many weeks back.",
 }

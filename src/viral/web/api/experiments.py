@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Final
+from typing import Annotated, Final
 from uuid import UUID
 
 import msgspec
 from litestar import get, post
-from litestar.params import FromPath, JSONBody
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from viral.features.experiments.arms import ExperimentArm, arms_of
 from viral.features.experiments.sequential import ArmState, Comparison
 from viral.features.experiments.trials import (
+    MOST_LISTED,
     USUAL_ALPHA,
     USUAL_POSTS,
     experiment_of,
@@ -23,7 +24,12 @@ from viral.features.experiments.verdicts import Outlook, settle_experiment, stop
 from viral.features.generations.tellings import start_hooks_experiment
 from viral.schema.content import Experiment
 from viral.schema.vocabulary import Platform
-from viral.web.dependencies import Transaction, Wired
+from viral.web.cursors import Place, cursor_at, place_of
+from viral.web.dependencies import Person, Transaction, Wired
+from viral.web.requests import WebRequest
+from viral.web.site import Site
+
+PURPOSE = "experiments"
 
 
 class ExperimentWanted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -55,6 +61,13 @@ class ExperimentOut(msgspec.Struct, frozen=True):
     decided_at: datetime | None
 
 
+class ExperimentsPage(msgspec.Struct, frozen=True):
+    """Experiments, newest first; `next_cursor` leads to older ones and is null at the end."""
+
+    experiments: list[ExperimentOut]
+    next_cursor: str | None
+
+
 class OutlookOut(msgspec.Struct, frozen=True):
     """How an experiment stands, in points above or below the forecast.
 
@@ -69,12 +82,26 @@ class OutlookOut(msgspec.Struct, frozen=True):
 
 
 @get("/experiments", operation_id="list_experiments")
-async def get_experiments(runtime: Wired, session: Transaction) -> list[ExperimentOut]:
-    """List experiments, the newest first, up to 200."""
+async def get_experiments(
+    request: WebRequest,
+    runtime: Wired,
+    identity: Person,
+    session: Transaction,
+    limit: Annotated[int, QueryParameter(ge=1, le=MOST_LISTED)] = 50,
+    cursor: FromQuery[str | None] = None,
+) -> ExperimentsPage:
+    """List experiments, the newest first, a page at a time."""
+    site: Site = request.app.state.site
+    before = place_of(site, identity.tenant_id, cursor, purpose=PURPOSE)
     running = await running_experiment(session)
     if running is not None:
         await settle_experiment(session, running, now=runtime.clock())
-    return [_experiment(each) for each in await list_experiments(session)]
+    found = await list_experiments(session, limit=limit + 1, before=before)
+    next_cursor = None
+    if len(found) > limit:
+        last = Place(found[limit - 1].created_at, found[limit - 1].id)
+        next_cursor = cursor_at(site, identity.tenant_id, last, purpose=PURPOSE)
+    return ExperimentsPage([_experiment(each) for each in found[:limit]], next_cursor)
 
 
 @post("/experiments", operation_id="start_experiment")

@@ -29,6 +29,7 @@ from viral.web.requests import WebRequest
 from viral.web.site import Site
 
 PURPOSE = "adjustments"
+INSIGHTS = "insights"
 MOST_ROWS = 200
 Limit = Annotated[int, QueryParameter(ge=1, le=MOST_ROWS)]
 
@@ -107,6 +108,20 @@ class InsightOut(msgspec.Struct, frozen=True):
     status: str
     z: float | None
     gain: float | None
+
+
+class InsightsPage(msgspec.Struct, frozen=True):
+    """Insights, the strongest first; `next_cursor` leads to weaker ones and is null at the end."""
+
+    insights: list[InsightOut]
+    next_cursor: str | None
+
+
+class Strength(msgspec.Struct, frozen=True, array_like=True):
+    """The last insight of a page."""
+
+    size: float
+    id: UUID
 
 
 class SharedEffectIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -265,12 +280,29 @@ async def check_replay(runtime: Wired, data: JSONBody[ReplayIn]) -> ReplayOut:
 
 
 @get("/reflexion/insights", operation_id="list_insights")
-async def get_insights(runtime: Wired, identity: Person, limit: Limit = 50) -> list[InsightOut]:
-    """List patterns in the results, the strongest first."""
+async def get_insights(
+    request: WebRequest,
+    runtime: Wired,
+    identity: Person,
+    limit: Limit = 50,
+    cursor: FromQuery[str | None] = None,
+) -> InsightsPage:
+    """List patterns in the results, the strongest first, a page at a time."""
+    site: Site = request.app.state.site
+    after = place_at(site, identity.tenant_id, cursor, Strength, purpose=INSIGHTS)
     found = await runtime.reading.read(
-        identity.tenant_id, partial(status.list_insights, limit=limit)
+        identity.tenant_id,
+        partial(
+            status.list_insights,
+            limit=limit + 1,
+            after=None if after is None else (after.size, after.id),
+        ),
     )
-    return [_insight(each) for each in found]
+    next_cursor = None
+    if len(found) > limit:
+        last = Strength(abs(found[limit - 1].effect_size), found[limit - 1].id)
+        next_cursor = cursor_at(site, identity.tenant_id, last, purpose=INSIGHTS)
+    return InsightsPage([_insight(each) for each in found[:limit]], next_cursor)
 
 
 async def _status(session: AsyncSession) -> ReflexionStatus:
