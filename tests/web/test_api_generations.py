@@ -17,7 +17,7 @@ from viral.database.engine import Database
 from viral.features.generations.listing import list_generations
 from viral.web.api import generations
 from viral.web.api.generations import GenerationsPage
-from viral.web.page_cache import PageCache
+from viral.web.page_cache import ADDRESS_BYTES, PageCache
 from web.conftest import Browser, add_sample_trends
 
 ADDRESS = "/api/v1/generations"
@@ -166,7 +166,7 @@ async def test_each_tenant_has_pages_of_its_own(
 
 
 async def test_the_cache_keeps_what_was_asked_for_last_and_no_more_than_it_may() -> None:
-    cache, made = PageCache(most_bytes=100), []
+    cache, made = PageCache(most_bytes=2 * ADDRESS_BYTES + 100), []
 
     async def ask(address: str, version: bytes = b"1", *, size: int = 40) -> bytes:
         async def current() -> bytes:
@@ -184,7 +184,7 @@ async def test_the_cache_keeps_what_was_asked_for_last_and_no_more_than_it_may()
 
     # Too long to be kept, and nothing is left of what made room for it.
     for _ in range(2):
-        await ask("a", b"2", size=101)
+        await ask("a", b"2", size=2 * ADDRESS_BYTES)
     await ask("b")
     assert made[4:] == ["a", "a", "b"]
 

@@ -10,9 +10,12 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
 
+# What an address costs beside its page: there may be many short ones.
+ADDRESS_BYTES = 1_000
+
 
 class PageCache:
-    """The pages that were asked for last: together no longer than `most_bytes`."""
+    """The pages that were asked for last, in `most_bytes` of memory."""
 
     def __init__(self, *, most_bytes: int) -> None:
         self._most_bytes = most_bytes
@@ -41,9 +44,13 @@ class PageCache:
         return page
 
     def _keep(self, address: Hashable, version: bytes, page: bytes) -> None:
-        _, former = self._kept.pop(address, (b"", b""))
+        if address in self._kept:
+            self._forget(address)
         self._kept[address] = version, page
-        self._bytes += len(page) - len(former)
+        self._bytes += ADDRESS_BYTES + len(page)
         while self._bytes > self._most_bytes:
-            _, (_, oldest) = self._kept.popitem(last=False)
-            self._bytes -= len(oldest)
+            self._forget(next(iter(self._kept)))
+
+    def _forget(self, address: Hashable) -> None:
+        _, page = self._kept.pop(address)
+        self._bytes -= ADDRESS_BYTES + len(page)
