@@ -22,7 +22,7 @@ from viral.database import migrate
 from viral.database.drift import find_drift
 from viral.database.shadow import shadow_database
 from viral.database.urls import ServerUrl
-from viral.errors import ShadowRefused
+from viral.errors import ShadowRefused, StatementFailed
 
 ONE, OTHER, THIRD = (f"viral_shadow_{digit * 16}" for digit in "abc")
 FOREIGN = "viral_shadow_of_mine"
@@ -153,3 +153,11 @@ async def test_a_lost_server_does_not_hide_what_went_wrong(
 
     with pytest.raises(ZeroDivisionError):
         await fail()
+
+
+async def test_models_that_postgresql_refuses_are_told_by_their_statement(url: ServerUrl) -> None:
+    async with shadow_database(url) as shadow:
+        with pytest.raises(StatementFailed, match=r"nothing\(\) does not exist") as caught:
+            await shadow.run(["\nALTER FUNCTION viral.nothing()\n  OWNER TO viral_owner"])
+
+    assert "`ALTER FUNCTION viral.nothing()`" in caught.value.hint

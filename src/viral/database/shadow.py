@@ -44,11 +44,18 @@ class Shadow:
         return await catalog_at(self.url)
 
     async def run(self, statements: Iterable[str]) -> None:
-        """Run statements in one transaction."""
+        """Run statements in one transaction; raise StatementFailed for one that is refused."""
         async with driver_connection(self.url) as connection, connection.transaction():
             await connection.execute("SET LOCAL ROLE viral_owner")
             for statement in statements:
-                await connection.execute(statement)
+                try:
+                    await connection.execute(statement)
+                except asyncpg.PostgresError as error:
+                    first_line = statement.strip().partition("\n")[0]
+                    raise StatementFailed(
+                        f"The models cannot be built: {error}.",
+                        hint=f"It is about what they say by `{first_line:.200}`.",
+                    ) from error
 
     async def run_steps(self, steps: Iterable[Step]) -> None:
         """Run steps as a migration would, without its bookkeeping: there are no rows."""
