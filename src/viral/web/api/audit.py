@@ -12,7 +12,7 @@ from litestar.params import FromQuery, QueryParameter
 
 from viral.features.audit import Action, list_entries
 from viral.schema.tenants import AuditEntry
-from viral.web.cursors import Place, cursor_at, place_of
+from viral.web.cursors import cut_page, place_of, when_made
 from viral.web.dependencies import Person, Transaction
 from viral.web.door import admins_only
 from viral.web.moments import in_utc
@@ -61,11 +61,8 @@ async def get_audit(
         since=None if since is None else in_utc(since),
         before=place_of(site, identity.tenant_id, cursor, purpose=PURPOSE),
     )
-    next_cursor = None
-    if len(found) > limit:
-        last = Place(found[limit - 1].created_at, found[limit - 1].id)
-        next_cursor = cursor_at(site, identity.tenant_id, last, purpose=PURPOSE)
-    return AuditPage([_entry(each) for each in found[:limit]], next_cursor)
+    rows, next_cursor = cut_page(site, identity.tenant_id, found, limit, when_made, purpose=PURPOSE)
+    return AuditPage([_entry(each) for each in rows], next_cursor)
 
 
 def _entry(entry: AuditEntry) -> EntryOut:

@@ -23,7 +23,7 @@ from viral.features.jobs.types import ConceptsOrder
 from viral.features.scoring.predictions import reasons_of
 from viral.schema.content import Concept, Prediction
 from viral.schema.vocabulary import Platform, category_of
-from viral.web.cursors import Place, cursor_at, place_of
+from viral.web.cursors import cut_page, place_of, when_made
 from viral.web.dependencies import Person, Transaction, Wired
 from viral.web.requests import WebRequest
 from viral.web.site import Site
@@ -139,11 +139,8 @@ async def get_concepts(
     before = place_of(site, identity.tenant_id, cursor, purpose=PURPOSE)
     wanted = _filter(search, category, only_favorites=favorite)
     found = await search_concepts(session, wanted, limit=limit + 1, before=before)
-    next_cursor = None
-    if len(found) > limit:
-        last = Place(found[limit - 1].created_at, found[limit - 1].id)
-        next_cursor = cursor_at(site, identity.tenant_id, last, purpose=PURPOSE)
-    return ConceptsPage([_concept(each) for each in found[:limit]], next_cursor)
+    rows, next_cursor = cut_page(site, identity.tenant_id, found, limit, when_made, purpose=PURPOSE)
+    return ConceptsPage([_concept(each) for each in rows], next_cursor)
 
 
 @post("/concepts/orders", operation_id="order_concepts", status_code=202)

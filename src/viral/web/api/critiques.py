@@ -13,7 +13,7 @@ from litestar.params import FromQuery, QueryParameter
 
 from viral.features.reflexion.status import page_of_critiques
 from viral.schema.learning import SelfCritique
-from viral.web.cursors import Place, cursor_at, place_of
+from viral.web.cursors import cut_page, place_of, when_made
 from viral.web.dependencies import Person, Wired
 from viral.web.requests import WebRequest
 from viral.web.site import Site
@@ -60,11 +60,8 @@ async def get_critiques(
         identity.tenant_id,
         partial(page_of_critiques, limit=limit + 1, before=before, concept_id=concept_id),
     )
-    next_cursor = None
-    if len(found) > limit:
-        last = Place(found[limit - 1].created_at, found[limit - 1].id)
-        next_cursor = cursor_at(site, identity.tenant_id, last, purpose=PURPOSE)
-    return CritiquesPage([_critique(each) for each in found[:limit]], next_cursor)
+    rows, next_cursor = cut_page(site, identity.tenant_id, found, limit, when_made, purpose=PURPOSE)
+    return CritiquesPage([_critique(each) for each in rows], next_cursor)
 
 
 def _critique(row: SelfCritique) -> CritiqueOut:

@@ -24,7 +24,7 @@ from viral.features.experiments.verdicts import Outlook, settle_experiment, stop
 from viral.features.generations.tellings import start_hooks_experiment
 from viral.schema.content import Experiment
 from viral.schema.vocabulary import Platform
-from viral.web.cursors import Place, cursor_at, place_of
+from viral.web.cursors import cut_page, place_of, when_made
 from viral.web.dependencies import Person, Transaction, Wired
 from viral.web.requests import WebRequest
 from viral.web.site import Site
@@ -97,11 +97,8 @@ async def get_experiments(
     if running is not None:
         await settle_experiment(session, running, now=runtime.clock())
     found = await list_experiments(session, limit=limit + 1, before=before)
-    next_cursor = None
-    if len(found) > limit:
-        last = Place(found[limit - 1].created_at, found[limit - 1].id)
-        next_cursor = cursor_at(site, identity.tenant_id, last, purpose=PURPOSE)
-    return ExperimentsPage([_experiment(each) for each in found[:limit]], next_cursor)
+    rows, next_cursor = cut_page(site, identity.tenant_id, found, limit, when_made, purpose=PURPOSE)
+    return ExperimentsPage([_experiment(each) for each in rows], next_cursor)
 
 
 @post("/experiments", operation_id="start_experiment")

@@ -18,7 +18,7 @@ from viral.features.generations.listing import (
     version_of_page,
 )
 from viral.runtime import Runtime
-from viral.web.cursors import Place, cursor_at, place_of
+from viral.web.cursors import Place, cut_page, place_of
 from viral.web.dependencies import Person, Wired
 from viral.web.page_cache import PageCache
 from viral.web.requests import WebRequest
@@ -93,11 +93,15 @@ async def get_generations(
 
     async def make() -> bytes:
         found = await list_generations(runtime.app, tenant_id, limit=most, before=before)
-        next_cursor = None
-        if len(found) > limit:
-            last = Place(found[limit - 1]["date"], found[limit - 1]["id"])
-            next_cursor = cursor_at(site, tenant_id, last, purpose=PURPOSE)
-        page = _RawPage([msgspec.Raw(each["document"]) for each in found[:limit]], next_cursor)
+        rows, next_cursor = cut_page(
+            site,
+            tenant_id,
+            found,
+            limit,
+            lambda last: Place(last["date"], last["id"]),
+            purpose=PURPOSE,
+        )
+        page = _RawPage([msgspec.Raw(each["document"]) for each in rows], next_cursor)
         return msgspec.json.encode(page)
 
     body = await cache.get((PURPOSE, tenant_id, limit, before), version, make)

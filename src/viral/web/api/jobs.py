@@ -14,7 +14,7 @@ from viral.errors import JobEnded
 from viral.features.jobs.queue import cancel_jobs, find_job, newest_jobs, retry_jobs
 from viral.schema.operations import Job
 from viral.schema.vocabulary import JobStatus
-from viral.web.cursors import Place, cursor_at, place_of
+from viral.web.cursors import cut_page, place_of, when_made
 from viral.web.dependencies import Person, Transaction
 from viral.web.requests import WebRequest
 from viral.web.site import Site
@@ -65,11 +65,8 @@ async def get_jobs(
         status=status,
         job_type=job_type,
     )
-    next_cursor = None
-    if len(found) > limit:
-        last = Place(found[limit - 1].created_at, found[limit - 1].id)
-        next_cursor = cursor_at(site, identity.tenant_id, last, purpose=PURPOSE)
-    return JobsPage([_job(each) for each in found[:limit]], next_cursor)
+    rows, next_cursor = cut_page(site, identity.tenant_id, found, limit, when_made, purpose=PURPOSE)
+    return JobsPage([_job(each) for each in rows], next_cursor)
 
 
 @get("/jobs/{job_id:uuid}", operation_id="get_job")

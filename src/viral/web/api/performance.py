@@ -18,7 +18,7 @@ from viral.features.performance.readings import list_readings
 from viral.features.performance.weeks import WeekOfPosts, posts_by_week
 from viral.schema.results import PerformanceFeedback
 from viral.schema.vocabulary import Platform, category_of
-from viral.web.cursors import Place, cursor_at, place_of
+from viral.web.cursors import Place, cut_page, place_of
 from viral.web.dependencies import Person, Transaction, Wired
 from viral.web.forms import Form
 from viral.web.requests import WebRequest
@@ -139,11 +139,15 @@ async def get_results(
         platform=platform,
         concept_id=concept_id,
     )
-    next_cursor = None
-    if len(found) > limit:
-        last = Place(found[limit - 1].reported_at, found[limit - 1].id)
-        next_cursor = cursor_at(site, identity.tenant_id, last, purpose=PURPOSE)
-    return ResultsPage([_result(each) for each in found[:limit]], next_cursor)
+    rows, next_cursor = cut_page(
+        site,
+        identity.tenant_id,
+        found,
+        limit,
+        lambda last: Place(last.reported_at, last.id),
+        purpose=PURPOSE,
+    )
+    return ResultsPage([_result(each) for each in rows], next_cursor)
 
 
 @get("/performance/weeks", operation_id="list_weeks")

@@ -22,7 +22,7 @@ from viral.features.reflexion.why import Why, why_concept
 from viral.features.scoring.labels import label_of
 from viral.schema.learning import ReflexionInsight, ScoringAdjustment
 from viral.schema.vocabulary import Goal, Platform
-from viral.web.cursors import cursor_at, place_at
+from viral.web.cursors import cut_page, place_at
 from viral.web.dependencies import Person, Transaction, Wired
 from viral.web.door import operators_only
 from viral.web.requests import WebRequest
@@ -189,12 +189,15 @@ async def get_adjustments(
             is_undone=undone,
         ),
     )
-    next_cursor = None
-    if len(found) > limit:
-        last = found[limit - 1]
-        place = Standing(last.applied_at, abs(last.new_value - last.old_value), last.id)
-        next_cursor = cursor_at(site, identity.tenant_id, place, purpose=PURPOSE)
-    return AdjustmentsPage([_adjustment(each) for each in found[:limit]], next_cursor)
+    rows, next_cursor = cut_page(
+        site,
+        identity.tenant_id,
+        found,
+        limit,
+        lambda last: Standing(last.applied_at, abs(last.new_value - last.old_value), last.id),
+        purpose=PURPOSE,
+    )
+    return AdjustmentsPage([_adjustment(each) for each in rows], next_cursor)
 
 
 @post(
@@ -298,11 +301,15 @@ async def get_insights(
             after=None if after is None else (after.size, after.id),
         ),
     )
-    next_cursor = None
-    if len(found) > limit:
-        last = Strength(abs(found[limit - 1].effect_size), found[limit - 1].id)
-        next_cursor = cursor_at(site, identity.tenant_id, last, purpose=INSIGHTS)
-    return InsightsPage([_insight(each) for each in found[:limit]], next_cursor)
+    rows, next_cursor = cut_page(
+        site,
+        identity.tenant_id,
+        found,
+        limit,
+        lambda last: Strength(abs(last.effect_size), last.id),
+        purpose=INSIGHTS,
+    )
+    return InsightsPage([_insight(each) for each in rows], next_cursor)
 
 
 async def _status(session: AsyncSession) -> ReflexionStatus:

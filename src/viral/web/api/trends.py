@@ -17,7 +17,7 @@ from viral.features.trends import Position, Topic, import_trends, list_topics, p
 from viral.features.trends.files import TrendsFile, parse_trends
 from viral.features.trends.sources import SCHEDULE, TRENDS_FETCH, list_sources
 from viral.schema.vocabulary import category_of
-from viral.web.cursors import cursor_at, place_at
+from viral.web.cursors import cut_page, place_at
 from viral.web.dependencies import Person, Transaction, Wired
 from viral.web.door import operators_only
 from viral.web.requests import WebRequest
@@ -118,12 +118,8 @@ async def get_trends(
         if after is None
         else Position(after.day, after.score, after.external_id, after.source),
     )
-    next_cursor = None
-    if len(found) > limit:
-        last = position_of(found[limit - 1])
-        place = TrendPlace(last.day, last.score, last.external_id, last.source)
-        next_cursor = cursor_at(site, identity.tenant_id, place, purpose=PURPOSE)
-    return TrendsPage([_trend(each) for each in found[:limit]], next_cursor)
+    rows, next_cursor = cut_page(site, identity.tenant_id, found, limit, _place, purpose=PURPOSE)
+    return TrendsPage([_trend(each) for each in rows], next_cursor)
 
 
 @post("/trends/fetch", operation_id="fetch_trends", guards=[operators_only], status_code=202)
@@ -151,6 +147,11 @@ async def add_trends(runtime: Wired, data: JSONBody[list[TrendIn]]) -> TrendsSto
     async with runtime.system.session_without_tenant() as session:
         stored = await import_trends(session, found.rows, now=runtime.clock())
     return TrendsStored(stored, [LeftOut(each.number, each.reason) for each in found.rejects])
+
+
+def _place(topic: Topic) -> TrendPlace:
+    position = position_of(topic)
+    return TrendPlace(position.day, position.score, position.external_id, position.source)
 
 
 def _trend(topic: Topic) -> TrendOut:
