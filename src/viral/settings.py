@@ -94,7 +94,7 @@ class Settings(BaseSettings):
     page_cache_mb: int = Field(
         default=32,
         ge=0,
-        description="Memory for pages of the API that are sent again while no row changes.",
+        description="Memory for pages of the API, sent again while no row changes; 0: none.",
     )
     clerk_issuer: str | None = Field(
         default=None,

@@ -142,9 +142,14 @@ def create_application(settings: Settings) -> Litestar:
     """Assemble the application; the database is opened when it starts."""
     site = site_of(settings, Secrets.load_or_create(settings.home).pepper)
     usage, traffic, hub = Usage(), Traffic(), Hub()
-    page_cache = PageCache(most_bytes=settings.page_cache_mb << 20)
-    kept = {"site": site, "usage": usage, "traffic": traffic, "hub": hub, "clock": _now}
-    kept |= {"page_cache": page_cache}
+    kept: dict[str, object] = {
+        "site": site,
+        "usage": usage,
+        "traffic": traffic,
+        "hub": hub,
+        "clock": _now,
+        "page_cache": PageCache(most_bytes=settings.page_cache_mb << 20),
+    }
     pages = PAGES if settings.environment == "production" else (*PAGES, design.show_design)
 
     @asynccontextmanager

@@ -40,8 +40,8 @@ NEWEST = _PAGE.format(after="")
 _ONE = _PAGE.format(after="WHERE id = $2")
 _BEFORE = "WHERE (date, id) < ($2, $3)"
 _OLDER = _PAGE.format(after=_BEFORE)
-# A row that is written anew has another transaction in `xmin`, and none is reused before a restart;
-# a server that was put back to an earlier moment was started since.
+# A row that is written anew has another transaction in `xmin`; one comes again after four billion
+# others. A server that was put back to an earlier moment, and counts anew, was started since.
 _VERSION = """
 SELECT sha256(convert_to(
   concat_ws(' ', pg_postmaster_start_time(), string_agg(
