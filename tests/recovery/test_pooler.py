@@ -180,17 +180,21 @@ async def test_the_status_tells_who_uses_it_and_who_waits(
         context_key=cluster.secrets.context_key,
     )
 
+    seen = asyncio.Event()
+
     async def work() -> None:
         async with app.session_without_tenant() as session:
-            await session.execute(text("SELECT pg_sleep(1.5)"))
+            await session.execute(text("SELECT 1"))
+            await seen.wait()
 
     working = [asyncio.create_task(work()) for _ in range(CONNECTIONS + 1)]
     found = None
-    while found is None or not (found.waiting and found.servers == CONNECTIONS):
-        assert not all(task.done() for task in working)
-        status = await pooler.status()
-        found = next((pool for pool in status.pools if pool.database == database_name), None)
-        await asyncio.sleep(0.05)
+    async with asyncio.timeout(30):
+        while found is None or not (found.waiting and found.servers == CONNECTIONS):
+            status = await pooler.status()
+            found = next((pool for pool in status.pools if pool.database == database_name), None)
+            await asyncio.sleep(0.05)
+    seen.set()
     await asyncio.gather(*working)
 
     assert (1, CONNECTIONS) == (found.waiting, found.servers)

@@ -150,14 +150,16 @@ async def test_a_link_to_a_change_leads_to_the_page_that_it_is_on(studio: Learne
         str(each) for (each,) in await studio.ask(f"SELECT id FROM scoring_adjustments {order}")
     ]
 
-    for place in (0, 19, 20, len(changes) - 1):
+    opened = 0
+    for place in {0, 19, 20, len(changes) - 1, *range(0, len(changes), 7)}:
         page = (await studio.alices.get(f"/reflexion?change={changes[place]}")).text
+        opened += '<details class="more" open>' in page
 
         first = place - place % 20
         assert set(changes[first : first + 20]) == set(re.findall(r'id="adjustment-([^"]+)"', page))
         assert ("Newest</a>" in page) == (first > 0)
-    # What is folded away is opened for who looks for it.
-    assert '<details class="more" open>' in page
+    # What is folded away (a row's fifth change and later ones) is opened for who looks for it.
+    assert opened
     for unseen in (changes[0], SOME_ID):
         assert 404 == (await studio.bobs.get(f"/reflexion?change={unseen}")).status_code
 

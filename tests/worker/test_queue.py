@@ -52,32 +52,6 @@ def jobs_listen(request: pytest.FixtureRequest) -> bool:
     return bool(request.param == "listening")
 
 
-async def test_a_claim_need_not_wait_for_the_disk_and_an_end_does(
-    cluster: Cluster, database_name: str, runtime: Runtime, alice: TestTenant
-) -> None:
-    """What an attempt brought is on the disk when it is told; a lost claim is made again."""
-    await add(runtime, alice.id, PLAIN)
-    claim = "SELECT * FROM viral.exchange_jobs($1, $2, $3, NULL, NULL, NULL, 'default', {}, $4,"
-    claim += " NULL, NULL, NULL, false, '{{}}')"
-    reserve = "SELECT * FROM viral.reserve_jobs($1, 'default', 5, $2, false, '{}')"
-    worker, start = uuid7(), UUID(int=0)
-    waits = []
-    connection = await cluster.connect("viral_worker", database_name)
-    for statement, *arguments in (
-        (claim.format(1), worker, [], [], start),
-        (reserve, worker, start),
-        (claim.format(1), worker, [uuid7()], [1], start),
-        (claim.format(0), worker, [uuid7()], [1], start),
-    ):
-        async with connection.transaction():
-            await connection.fetch(statement, *arguments)
-            waits.append(await connection.fetchval("SHOW synchronous_commit"))
-    waits.append(await connection.fetchval("SHOW synchronous_commit"))
-    await connection.close()
-
-    assert waits == ["off", "off", "on", "on", "on"]
-
-
 async def status_of(runtime: Runtime, tenant: TestTenant, job_id: UUID) -> str:
     async with runtime.app.tenant_session(tenant.id) as session:
         return (await find_job(session, job_id)).status

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 from asyncpg import LockNotAvailableError
+from clusters import Cluster
 from factories import TestTenant
 from queues import NUMBERED, PLAIN, Claimant, Numbered, add, handled, until, working
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -305,3 +306,29 @@ async def test_what_was_taken_beside_a_refused_end_is_not_kept_for_ever(
 
     assert refused
     assert await fetch(admin, "SELECT max(attempts), max(crashes) FROM job_queue") == [(1, 0)]
+
+
+async def test_a_claim_need_not_wait_for_the_disk_and_an_end_does(
+    cluster: Cluster, database_name: str, runtime: Runtime, alice: TestTenant
+) -> None:
+    """What an attempt brought is on the disk when it is told; a lost claim is made again."""
+    await add(runtime, alice.id, PLAIN)
+    claim = "SELECT * FROM viral.exchange_jobs($1, $2, $3, NULL, NULL, NULL, 'default', {}, $4,"
+    claim += " NULL, NULL, NULL, false, '{{}}')"
+    reserve = "SELECT * FROM viral.reserve_jobs($1, 'default', 5, $2, false, '{}')"
+    worker, start = uuid7(), UUID(int=0)
+    waits = []
+    connection = await cluster.connect("viral_worker", database_name)
+    for statement, *arguments in (
+        (claim.format(1), worker, [], [], start),
+        (reserve, worker, start),
+        (claim.format(1), worker, [uuid7()], [1], start),
+        (claim.format(0), worker, [uuid7()], [1], start),
+    ):
+        async with connection.transaction():
+            await connection.fetch(statement, *arguments)
+            waits.append(await connection.fetchval("SHOW synchronous_commit"))
+    waits.append(await connection.fetchval("SHOW synchronous_commit"))
+    await connection.close()
+
+    assert waits == ["off", "off", "on", "on", "on"]

@@ -142,14 +142,9 @@ def create_application(settings: Settings) -> Litestar:
     """Assemble the application; the database is opened when it starts."""
     site = site_of(settings, Secrets.load_or_create(settings.home).pepper)
     usage, traffic, hub = Usage(), Traffic(), Hub()
-    kept: dict[str, object] = {
-        "site": site,
-        "usage": usage,
-        "traffic": traffic,
-        "hub": hub,
-        "clock": _now,
-        "page_cache": PageCache(most_bytes=settings.page_cache_mb << 20),
-    }
+    page_cache = PageCache(most_bytes=settings.page_cache_mb << 20)
+    kept: dict[str, object] = {"site": site, "usage": usage, "traffic": traffic, "hub": hub}
+    kept |= {"clock": _now, "page_cache": page_cache}
     pages = PAGES if settings.environment == "production" else (*PAGES, design.show_design)
 
     @asynccontextmanager
