@@ -15,7 +15,7 @@ from litestar.middleware import DefineMiddleware
 from viral.database.secrets import Secrets
 from viral.errors import ViralError
 from viral.features.users.passwords import Passwords, load_or_calibrate
-from viral.runtime import open_runtime
+from viral.runtime import open_runtime, settle_memory
 from viral.settings import Settings
 from viral.web import invitations, sign_in
 from viral.web.api import (
@@ -159,6 +159,7 @@ def create_application(settings: Settings) -> Litestar:
                 traffic.written_to(runtime.system),
                 hub.listening_at(news),
             ):
+                settle_memory()
                 yield
 
     described = describe(site, API, is_open=_is_described(settings))

@@ -32,7 +32,7 @@ log = structlog.get_logger(__name__)
 
 POLL_S = 1.0
 RECONNECT_S = 1.0
-LARGEST_BATCH = 500
+LARGEST_BATCH = 1000
 # Jobs are claimed ahead for so long: enough to keep busy, too short for anybody to wait for.
 AHEAD_S = 0.02
 # Where many jobs as short as that wait, they are reserved: marking them would take as long.
@@ -40,7 +40,7 @@ SHORT_S = 0.005
 # A job that was reserved is marked as running when it has been held for so long.
 UNMARKED_S = 1.0
 # With more endings than these nothing is claimed: the server looks past each of them.
-MOST_UNTOLD = 2 * LARGEST_BATCH
+MOST_UNTOLD = LARGEST_BATCH
 # Endings wait so long for others while there is work: a commit costs as much for one as for many.
 GATHER_S = 0.005
 # Between two pages of the ring on which everybody is at a limit.
@@ -195,6 +195,8 @@ class Lane:
     async def _turn(self, wanted: int) -> None:
         if self._reserves():
             if self._endings and self._handing is None:
+                # Taken now: what is counted below is what waits for the next time.
+                self._handed, self._endings = self._endings, []
                 self._handing = asyncio.create_task(self._hand_in())
             if wanted and self._may_have_more and len(self._endings) <= MOST_UNTOLD:
                 self._reserved_at = monotonic()
@@ -218,7 +220,6 @@ class Lane:
         return self._is_behind and is_short and self._exchange.may_reserve
 
     async def _hand_in(self) -> None:
-        self._handed, self._endings = self._endings, []
         try:
             await self._ask(self._handed, 0)
         finally:

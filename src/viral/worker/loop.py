@@ -11,6 +11,7 @@ from sqlalchemy import func, select
 
 from viral.errors import BadInput, ServerError
 from viral.features.jobs.schedules import ship_schedules
+from viral.runtime import settle_memory
 from viral.schema.base import uuid7
 from viral.servers import delete_expired_branches
 from viral.worker.attempts import Exchange
@@ -98,6 +99,7 @@ class Worker:
         ended = asyncio.Event()
         if self._engine is not None:
             self._engine.listen()
+        settle_memory()
         log.info("worker.started", worker_id=str(self.id), jobs=self._runtime.settings.jobs)
         await self._register(stop)
         async with asyncio.TaskGroup() as tasks:
