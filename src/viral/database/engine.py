@@ -55,6 +55,8 @@ if TYPE_CHECKING:
 
 # In a session's `info`: the channels to wake after its commit, and who wakes and tells.
 WAKES, WAKE, ANNOUNCE = "wakes", "wake", "announce"
+# A commit waits for all of the log before it, but only where it wrote something itself.
+_FLUSH = "SELECT pg_logical_emit_message(true, 'viral', '')"
 
 
 class TenantSession(Session):
@@ -147,6 +149,10 @@ class Database:
     def may_wake(self, channel: str) -> bool:
         """Say whether a statement is to wake a channel itself; if not, call `wake`."""
         return self._waking.may_ride(channel)
+
+    async def flush(self) -> None:
+        """Wait until what was committed before, by whoever, is on the server's disk."""
+        await self._calls.fetch(_FLUSH)
 
     def announce(self, tenant_id: UUID | None, kind: Kind, row_id: UUID | None = None) -> None:
         """Tell the open pages of a tenant, or of all, that something of a kind changed."""

@@ -104,7 +104,7 @@ class Keeper:
         if reaped[0][0]:
             log.warning("job.taken_back", jobs=reaped[0][0])
         if reaped[0][0] or fired or promoted:
-            self._wake_lanes()
+            self._wake_lanes(for_suspects=True)
         left_s = TICK_S - (monotonic() - began)
         return max(0.0, min(left_s, TICK_S if next_in_s is None else next_in_s))
 
@@ -126,9 +126,9 @@ class Keeper:
         self._wake_lanes()
         self._clock_wake.set()
 
-    def _wake_lanes(self) -> None:
+    def _wake_lanes(self, *, for_suspects: bool = False) -> None:
         for lane in self._lanes:
-            lane.wake()
+            lane.wake(for_suspects=for_suspects)
 
 
 @contextmanager

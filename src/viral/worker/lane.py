@@ -45,6 +45,8 @@ MOST_UNTOLD = LARGEST_BATCH
 GATHER_S = 0.005
 # Between two pages of the ring on which everybody is at a limit.
 PAGE_S = 0.05
+# To look for a suspect takes a fifth of a claim; where none was, none is looked for so long.
+SUSPECTS_S = 0.25
 # Longer than the server lets the worker's statements run (bootstrap.sql): the answer is lost.
 ANSWER_S = 35.0
 # The statement that was refused held a value that cannot be stored (PostgreSQL manual, appendix A).
@@ -116,6 +118,7 @@ class Lane:
         self._mark_at = inf
         self._reserved_at = 0.0
         self._is_behind = False
+        self._suspects_at = 0.0
         self._wake = asyncio.Event()
         self._may_have_more = True
         self._is_stopping = False
@@ -123,8 +126,10 @@ class Lane:
         # With no more than these ahead, others are claimed.
         self._low = 0
 
-    def wake(self) -> None:
-        """Look for jobs now."""
+    def wake(self, *, for_suspects: bool = False) -> None:
+        """Look for jobs now; for those of a dead process too where there may be any."""
+        if for_suspects:
+            self._suspects_at = 0.0
         self._may_have_more = True
         self._wake.set()
 
@@ -228,7 +233,7 @@ class Lane:
 
     async def _ask(self, endings: list[Ending], wanted: int, *, is_short: bool = False) -> None:
         """Hand in and claim; what the server did not take is tried again."""
-        may_suspect = not self._has_suspect()
+        may_suspect = bool(wanted) and self._may_suspect()
         try:
             async with asyncio.timeout(ANSWER_S):
                 if is_short:
@@ -255,6 +260,8 @@ class Lane:
             log.warning("job.refused", job_id=str(job_id))
         if not wanted:
             return
+        if any(claim.crashes for claim in answer.claims):
+            self._suspects_at = 0.0
         self._is_behind = len(answer.claims) > self._concurrency
         self._may_have_more = answer.has_more or len(answer.claims) >= wanted
         if answer.has_more and not answer.claims:
@@ -376,9 +383,14 @@ class Lane:
             running.task = asyncio.create_task(self._attempt(running))
             self._running.add(running)
 
-    def _has_suspect(self) -> bool:
-        # Of another lane of this worker, or of this one, perhaps not begun.
-        return self._suspects.locked() or any(claim.crashes for claim in self.held())
+    def _may_suspect(self) -> bool:
+        if monotonic() < self._suspects_at:
+            return False
+        # One of another lane of this worker, or of this one, perhaps not begun, is enough.
+        if self._suspects.locked() or any(claim.crashes for claim in self.held()):
+            return False
+        self._suspects_at = monotonic() + SUSPECTS_S
+        return True
 
     def _unbegun(self) -> list[Claim]:
         left = list(self._ahead)
