@@ -152,7 +152,10 @@ class Exchange:
         claims, refused, has_more = [], [], False
         for row in rows:
             if row["place"] is not None:
-                self._after, has_more = row["place"], row["attempt"] == 1
+                has_more = row["attempt"] == 1
+                # Where nobody was left out, the next round may begin anywhere: at the start, which
+                # is found by one look.
+                self._after = row["place"] if has_more else _START
             elif row["attempt"] == 0:
                 refused.append(row["id"])
             else:

@@ -2,7 +2,7 @@
 -- In a lane with limits nobody else decides for its place meanwhile, as in `allowed_jobs`.
 CREATE FUNCTION viral.suspect_job(lane text, running_limit integer) RETURNS tid
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = ''
-SET enable_seqscan = off
+SET enable_seqscan = off SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
   candidate record;

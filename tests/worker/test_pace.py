@@ -1,0 +1,138 @@
+"""What makes the queue fast, and what each of these must not cost."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Sequence
+
+import pytest
+from factories import TestTenant
+from queues import NUMBERED, PLAIN, Numbered, add, handled, until, working
+from sqlalchemy.ext.asyncio import AsyncConnection
+from studio import execute, fetch
+
+from viral.database.waking import LATE_S
+from viral.features.jobs.queue import enqueue_many, enqueue_now
+from viral.runtime import Runtime
+from viral.schema.base import uuid7
+from viral.worker.attempts import Answer, Ending, Exchange
+from viral.worker.handling import AtWork
+from viral.worker.lane import LARGEST_BATCH, MOST_UNTOLD
+
+_LEFT_BEHIND = """
+WITH gone AS (
+  INSERT INTO job_workers (id, heartbeat_at) VALUES (:gone, now() - interval '1 h')
+)
+UPDATE job_queue SET status = 'running', worker_id = :gone, completed_at = NULL
+"""
+_FLUSHED = "SELECT pg_current_wal_flush_lsn() >= pg_current_wal_insert_lsn()"
+
+
+@pytest.fixture(params=["listening"])
+def jobs_listen(request: pytest.FixtureRequest) -> bool:
+    """One way is enough: nothing here waits to be woken."""
+    return bool(request.param == "listening")
+
+
+class HeldUp(Exchange):
+    """Hands in a batch while others pile up; with the next one it does not come to an end."""
+
+    calls = 0
+    may_go_on = asyncio.Event()
+
+    async def __call__(
+        self, endings: Sequence[Ending], wanted: int, *, may_suspect: bool = True
+    ) -> Answer:
+        if not wanted:
+            HeldUp.calls += 1
+            if HeldUp.calls == 1:
+                await asyncio.sleep(0.3)
+            if HeldUp.calls == 2:
+                await HeldUp.may_go_on.wait()
+        return await super().__call__(endings, wanted, may_suspect=may_suspect)
+
+
+async def test_jobs_are_claimed_while_others_are_handed_in(
+    runtime: Runtime, alice: TestTenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = 0
+
+    async def count(_at_work: AtWork, _request: Numbered) -> None:
+        nonlocal seen
+        seen += 1
+
+    async def second_is_held_up() -> bool:
+        return HeldUp.calls >= 2
+
+    async with runtime.app.tenant_session(alice.id) as session:
+        await enqueue_many(session, NUMBERED, [Numbered(n) for n in range(12_000)])
+    monkeypatch.setattr("viral.worker.loop.Exchange", HeldUp)
+    # Nor does it go on because it looks up from time to time.
+    monkeypatch.setattr("viral.worker.lane.POLL_S", 600.0)
+    with handled(NUMBERED, count):
+        async with working(runtime):
+            await until(second_is_held_up)
+            at_first = seen
+
+            async def went_on() -> bool:
+                return seen >= at_first + MOST_UNTOLD
+
+            await until(went_on)
+            # Not for ever: the server would look past all of them at each claim.
+            await asyncio.sleep(0.2)
+            assert seen <= at_first + MOST_UNTOLD + 3 * LARGEST_BATCH
+            HeldUp.may_go_on.set()
+
+
+async def test_a_job_is_on_the_disk_when_its_caller_hears_of_it(
+    runtime: Runtime, alice: TestTenant, admin: AsyncConnection
+) -> None:
+    """Workers may have seen it before: the first of a while is not held up by the disk."""
+    kept = []
+    for _ in range(20):
+        await asyncio.sleep(2 * LATE_S)
+        await enqueue_now(runtime.app, alice.id, PLAIN, [None])
+        kept += await fetch(admin, _FLUSHED)
+
+    # Now and then the server notes something of its own in between.
+    assert kept.count((True,)) >= 18
+    assert await fetch(admin, "SELECT count(*) FROM job_queue") == [(20,)]
+
+
+async def test_a_lane_finds_what_a_dead_worker_left_while_it_seldom_looks(
+    runtime: Runtime, alice: TestTenant, admin: AsyncConnection
+) -> None:
+    """Its process died: no other job goes before it for want of a look."""
+    ran = []
+
+    async def note(at_work: AtWork) -> None:
+        ran.append(at_work.id)
+
+    async def is_run() -> bool:
+        return suspect in ran
+
+    with handled(PLAIN, note):
+        async with working(runtime):
+            suspect = await add(runtime, alice.id)
+            await until(is_run)
+            ran.clear()
+            await execute(admin, _LEFT_BEHIND, gone=uuid7())
+            await until(is_run)
+
+    assert await fetch(admin, "SELECT status, crashes FROM job_queue") == [("completed", 1)]
+
+
+async def test_what_a_worker_has_loaded_is_out_of_full_collections(runtime: Runtime) -> None:
+    async def is_settled() -> bool:
+        # Modules and models.
+        return gc.get_freeze_count() > 50_000
+
+    async with working(runtime):
+        await until(is_settled)
+    settled = gc.get_freeze_count()
+    async with working(runtime):
+        await asyncio.sleep(0.1)
+
+    # A second worker of the same process keeps nothing for good of what was garbage by then.
+    assert gc.get_freeze_count() <= settled
