@@ -47,8 +47,10 @@ async def lead(connection: AsyncConnection, expected: Catalog) -> list[str]:
     for _ in range(ROUNDS):
         actual = await read_catalog(connection)
         await connection.rollback()
-        plan = draft(expected, actual)
-        for step in steps_of(plan.changes):
+        steps = steps_of(draft(expected, actual).changes)
+        if not steps:
+            break
+        for step in steps:
             await driver.execute(step.sql)
     actual = await read_catalog(connection)
     await connection.rollback()
