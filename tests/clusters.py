@@ -23,6 +23,23 @@ from viral.postgres.server import Server
 from viral.schema.security import LOGINS
 
 TEMPLATE = "viral"
+# Leaves a database as its migrations made it: those keep two tables of their own.
+NO_ROWS = """
+DO $$ DECLARE each regclass; BEGIN
+  -- Who writes in the background is waited for, and nobody for two of these locks.
+  LOCK TABLE public.tenants;
+  -- No trigger fires, so that any order of the tables will do.
+  SET LOCAL session_replication_role = replica;
+  FOR each IN
+    SELECT oid FROM pg_class
+    WHERE relkind IN ('r', 'p') AND NOT relispartition
+      AND relnamespace IN ('public'::regnamespace, 'viral'::regnamespace)
+      AND relname NOT IN ('alembic_version', 'migrations')
+  LOOP
+    EXECUTE format('DELETE FROM %s', each);
+  END LOOP;
+END $$
+"""
 
 
 @dataclass(frozen=True)
@@ -67,10 +84,13 @@ class Cluster:
 
 
 async def copy_template(cluster: Cluster, name: str, template: str = TEMPLATE) -> None:
-    """Make a database like the template, with the privileges that a copy does not take along."""
+    """Make a database like the template, with the privileges that a copy does not take along.
+
+    Its files are copied, which takes half the time of writing each of its pages to the WAL.
+    """
     await cluster.execute_as_admin(
         "postgres",
-        f"CREATE DATABASE {name} TEMPLATE {template} OWNER viral_owner",
+        f"CREATE DATABASE {name} TEMPLATE {template} OWNER viral_owner STRATEGY file_copy",
         f"REVOKE ALL ON DATABASE {name} FROM PUBLIC",
         f"GRANT CONNECT ON DATABASE {name} TO {', '.join(LOGINS)}",
         f"GRANT CREATE ON DATABASE {name} TO viral_owner",

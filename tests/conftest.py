@@ -13,7 +13,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 import structlog
-from clusters import TEMPLATE, Cluster, copy_template, superuser
+from clusters import NO_ROWS, TEMPLATE, Cluster, copy_template, superuser
 from factories import TestTenant, make_tenant
 from memory import write_into_memory
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -110,14 +110,9 @@ async def module_database(cluster: Cluster) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def emptied_database(cluster: Cluster, module_database: str) -> AsyncIterator[str]:
-    """Give the module's database, and take people, tenants and counts out of it afterwards."""
+    """Give the module's database, and take every row out of it afterwards."""
     yield module_database
-    await cluster.execute_as_admin(
-        module_database,
-        "DELETE FROM tenants",
-        "DELETE FROM users",
-        "DELETE FROM viral.rate_limits",
-    )
+    await cluster.execute_as_admin(module_database, NO_ROWS)
 
 
 @pytest.fixture

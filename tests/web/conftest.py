@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,7 +16,8 @@ import pytest
 from clusters import Cluster
 from factories import TestTenant
 from litestar import Litestar
-from sqlalchemy import update
+from sqlalchemy import text, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from viral.adapters.offline_critic import OfflineCritic
 from viral.adapters.offline_writer import OfflineWriter
@@ -122,14 +123,28 @@ async def browsing(application: Litestar, address: str = ADDRESS) -> AsyncIterat
 
 
 @pytest.fixture
-def settings(cluster: Cluster, short_folder: Path, database_name: str) -> Settings:
-    return settings_for(cluster, short_folder / "home", database_name)
+def database_name(emptied_database: str) -> str:
+    """The module's database: the application that the tests share works on it."""
+    return emptied_database
+
+
+@pytest.fixture(scope="module")
+def settings(cluster: Cluster, short_folder: Path, module_database: str) -> Settings:
+    return settings_for(cluster, short_folder / "home", module_database)
+
+
+@pytest.fixture(scope="module")
+async def shared_application(settings: Settings) -> AsyncIterator[Litestar]:
+    """An application of the module: to make one takes longer than most tests do."""
+    async with serving(settings) as application:
+        yield application
 
 
 @pytest.fixture
-async def application(settings: Settings) -> AsyncIterator[Litestar]:
-    async with serving(settings) as application:
-        yield application
+def application(shared_application: Litestar, database_name: str) -> Litestar:
+    """The application, on a database that is emptied after the test."""
+    assert database_name
+    return shared_application
 
 
 @pytest.fixture
@@ -155,6 +170,21 @@ async def bobs(application: Litestar, system: Database, bob: TestTenant) -> Asyn
     async with browsing(application) as browser:
         await sign_in(browser, system, bob)
         yield browser
+
+
+@asynccontextmanager
+async def altered(admin: AsyncConnection, *there: str, back: Iterable[str]) -> AsyncIterator[None]:
+    """Change the schema for a block: the module's other tests work on the same database."""
+    try:
+        for statement in there:
+            await admin.execute(text(statement))
+        await admin.commit()
+        yield
+    finally:
+        await admin.rollback()
+        for statement in back:
+            await admin.execute(text(statement))
+        await admin.commit()
 
 
 async def link_for(system: Database, tenant: TestTenant) -> str:

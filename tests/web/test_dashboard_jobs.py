@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
 from uuid import UUID
 
 import pytest
-from clusters import Cluster
 from factories import TestTenant
 from litestar import Litestar
 from queues import NUMBERED, Numbered, add
@@ -24,13 +22,6 @@ from web.test_home import words
 ROW = re.compile(r'<tr role="row" id="job-([0-9a-f-]{36})">')
 OLDER = re.compile(r'href="([^"]+)">Older</a>')
 FAILED = "work_failed: The oven is cold."
-
-
-@pytest.fixture
-async def database_name(emptied_database: str, cluster: Cluster) -> AsyncIterator[str]:
-    """Give one database to all tests here; what belongs to no tenant is taken out of it as well."""
-    yield emptied_database
-    await cluster.execute_as_admin(emptied_database, "DELETE FROM job_queue")
 
 
 async def fail(admin: AsyncConnection, job_id: UUID, words: str = FAILED) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -30,11 +29,10 @@ NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
 @pytest.fixture
-async def database_name(emptied_database: str, cluster: Cluster) -> AsyncIterator[str]:
+async def database_name(emptied_database: str, cluster: Cluster) -> str:
     """Give one database to all tests here, with partitions, and without measurements."""
     await cluster.execute_as_admin(emptied_database, "SELECT viral.make_partitions()")
-    yield emptied_database
-    await cluster.execute_as_admin(emptied_database, "DELETE FROM system_metrics")
+    return emptied_database
 
 
 async def use(
@@ -176,11 +174,14 @@ async def test_what_a_new_installation_lacks_is_no_fault(
     system: Database,
     cluster: Cluster,
     database_name: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     await make_operator(system, alice)
+    traffic, now = application.state.traffic, datetime.now(UTC)
 
+    monkeypatch.setattr(traffic, "started_at", now)
     fresh = words(await alices.get("/metrics"))
-    application.state.traffic.started_at -= timedelta(minutes=4)
+    monkeypatch.setattr(traffic, "started_at", now - timedelta(minutes=4))
     await cluster.execute_as_admin(
         database_name, "UPDATE tenants SET created_at = now() - interval '25 hours'"
     )

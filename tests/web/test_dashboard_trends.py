@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from clusters import Cluster
 from factories import TestTenant
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -28,19 +26,6 @@ DEEDS = (
     "/trends/sources/world-news/disable",
     "/trends/fetch",
 )
-
-
-@pytest.fixture
-async def database_name(emptied_database: str, cluster: Cluster) -> AsyncIterator[str]:
-    """Give one database to all tests here; what belongs to no tenant is taken out of it as well."""
-    yield emptied_database
-    await cluster.execute_as_admin(
-        emptied_database,
-        "DELETE FROM trends",
-        "DELETE FROM trend_sources",
-        "DELETE FROM job_queue",
-        "DELETE FROM job_schedules",
-    )
 
 
 async def see(system: Database, *rows: TrendRow, ago_h: float = 0) -> None:

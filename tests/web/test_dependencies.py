@@ -7,7 +7,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from viral.web import uploads
-from web.conftest import Browser
+from web.conftest import Browser, altered
 
 ROWS = [{"id": "v1", "platform": "tiktok", "published_at": "2026-01-02", "views": 1000}]
 
@@ -28,22 +28,18 @@ async def test_a_request_that_fails_stores_nothing(
 
 
 async def test_what_was_answered_is_stored(alices: Browser, admin: AsyncConnection) -> None:
-    await admin.execute(
-        text(
-            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
-            " $$ BEGIN RAISE EXCEPTION 'late'; END $$"
-        )
+    refuse = (
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE EXCEPTION 'late'; END $$"
     )
     # Fails at COMMIT alone, after the handler is done.
-    await admin.execute(
-        text(
-            "CREATE CONSTRAINT TRIGGER late AFTER INSERT ON job_queue DEFERRABLE"
-            " INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse()"
-        )
+    late = (
+        "CREATE CONSTRAINT TRIGGER late AFTER INSERT ON job_queue DEFERRABLE"
+        " INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse()"
     )
-    await admin.commit()
 
-    answer = await alices.send("/api/v1/performance", ROWS)
+    async with altered(admin, refuse, late, back=["DROP FUNCTION refuse() CASCADE"]):
+        answer = await alices.send("/api/v1/performance", ROWS)
 
     assert answer.status_code == 500
     assert await admin.scalar(text("SELECT count(*) FROM performance_feedback")) == 0

@@ -37,8 +37,9 @@ from viral.features.users.sessions import end_session
 from viral.schema.base import uuid7
 from viral.schema.tables import METADATA
 from viral.schema.tenants import Tenant
+from viral.settings import Settings
 from viral.web.live import KEPT, PER_SESSION, WAITING, Hub, Reader, Ring
-from web.conftest import add_sample_trends
+from web.conftest import add_sample_trends, serving
 from web.streams import DEADLINE_S, Listening, listening, opened, refused
 
 NOBODY = uuid7()
@@ -61,18 +62,26 @@ async def telling(cluster: Cluster, name: str, role: str = "viral_app") -> Async
 
 
 @pytest.fixture
+async def application(settings: Settings, database_name: str) -> AsyncIterator[Litestar]:
+    """An application of the test's own, whose streams it ends."""
+    assert database_name
+    async with serving(settings) as application:
+        yield application
+
+
+@pytest.fixture
 async def port(application: Litestar) -> AsyncIterator[int]:
     """Serve the application on a port of this machine."""
     port = free_port()
     config = uvicorn.Config(application, port=port, lifespan="off", log_config=None)
     server = uvicorn.Server(config)
-    serving = asyncio.create_task(server.serve())
+    served = asyncio.create_task(server.serve())
     while not server.started:
         await asyncio.sleep(0.01)
     yield port
     application.state.hub.close()
     server.should_exit = True
-    await serving
+    await served
 
 
 @pytest.fixture

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 from litestar import Litestar
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 from structlog.testing import capture_logs
 
 from viral.errors import ServerUnreachable
-from web.conftest import Browser
+from web.conftest import Browser, altered
+
+NO_CHECK = "ALTER TABLE job_queue DROP CONSTRAINT ck_secret"
 
 
 async def test_a_problem_says_what_which_and_what_to_do(alices: Browser) -> None:
@@ -68,13 +69,11 @@ async def test_an_unexpected_error_tells_the_caller_nothing_and_the_log_where(
     alices: Browser, admin: AsyncConnection
 ) -> None:
     # A value that only the database refuses: its message would hold the row.
-    await admin.execute(
-        text("ALTER TABLE job_queue ADD CONSTRAINT ck_secret CHECK (job_type <> 'reflexion')")
-    )
-    await admin.commit()
+    check = "ALTER TABLE job_queue ADD CONSTRAINT ck_secret CHECK (job_type <> 'reflexion')"
 
-    with capture_logs() as logs:
-        answer = await alices.send("/api/v1/reflexion/runs")
+    async with altered(admin, check, back=[NO_CHECK]):
+        with capture_logs() as logs:
+            answer = await alices.send("/api/v1/reflexion/runs")
 
     problem = answer.json()
     assert (answer.status_code, problem["code"]) == (500, "unexpected")
@@ -92,12 +91,13 @@ async def test_an_unexpected_error_tells_the_caller_nothing_and_the_log_where(
 async def test_a_value_that_the_database_refuses_is_the_callers_fault(
     alices: Browser, admin: AsyncConnection
 ) -> None:
-    await admin.execute(
-        text("ALTER TABLE job_queue ADD CHECK (1 / (length(job_type) - length('reflexion')) = 1)")
+    check = (
+        "ALTER TABLE job_queue ADD CONSTRAINT ck_secret"
+        " CHECK (1 / (length(job_type) - length('reflexion')) = 1)"
     )
-    await admin.commit()
 
-    answer = await alices.send("/api/v1/reflexion/runs")
+    async with altered(admin, check, back=[NO_CHECK]):
+        answer = await alices.send("/api/v1/reflexion/runs")
 
     assert (422, "bad_input") == (answer.status_code, answer.json()["code"])
     assert "division" not in answer.text
