@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import sys
@@ -36,6 +37,14 @@ def pytest_configure() -> None:
     # What is imported is compiled once, not by every process.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.dont_write_bytecode = False
+    # Before the learner takes it for what is usual.
+    gc.set_threshold(10_000, 20, 20)
+
+
+def pytest_collection_finish() -> None:
+    # Millions of objects that stay: a full pass over them found nothing, many times a minute.
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
