@@ -8,11 +8,13 @@ import shutil
 import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from browser_studio import Studio, Visit
-from clusters import Cluster, free_port
+from clusters import Cluster, copy_template, free_port
 from playwright.async_api import Browser, async_playwright
 
 from viral.adapters.offline_critic import OfflineCritic
@@ -22,7 +24,9 @@ from viral.features.scoring.effects import word_hasher
 
 CHROMIUM = shutil.which("chromium")
 STARTED_WITHIN_S = 30
+DEMO = "demo"
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync")
+_numbers = count(1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -33,12 +37,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(skip)
 
 
-@pytest.fixture(scope="module")
-async def studio(
-    cluster: Cluster, module_database: str, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Studio]:
-    app = cluster.database("viral_app", module_database)
-    system = cluster.database("viral_system", module_database)
+@pytest.fixture(scope="session")
+async def made_demo(cluster: Cluster) -> AsyncIterator[tuple[str, UUID]]:
+    """Make the demo studio in a database to copy; its name, and the tenant's id."""
+    await copy_template(cluster, DEMO)
+    app, system = (cluster.database(role, DEMO) for role in ("viral_app", "viral_system"))
     tenant_id = await make_demo(
         app,
         system,
@@ -48,19 +51,42 @@ async def studio(
         now=datetime.now(UTC),
         hashed=word_hasher(cluster.secrets.word_key),
     )
+    # Nobody may be in what is copied.
+    await app.close()
+    await system.close()
     assert tenant_id is not None
+    yield DEMO, tenant_id
+    await cluster.execute_as_admin("postgres", f"DROP DATABASE {DEMO} WITH (FORCE)")
+
+
+@pytest.fixture(scope="module")
+async def demo_database(cluster: Cluster, made_demo: tuple[str, UUID]) -> AsyncIterator[str]:
+    """Give a database with the demo studio that the tests of a module share."""
+    name = f"{DEMO}_{next(_numbers)}"
+    await copy_template(cluster, name, made_demo[0])
+    yield name
+    await cluster.execute_as_admin("postgres", f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="module")
+async def studio(
+    cluster: Cluster,
+    made_demo: tuple[str, UUID],
+    demo_database: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[Studio]:
+    system = cluster.database("viral_system", demo_database)
     folder = tmp_path_factory.mktemp("studio")
     port = free_port()
-    environment = process_environment(cluster, module_database, folder, port)
+    environment = process_environment(cluster, demo_database, folder, port)
     processes = [await start(name, environment, folder) for name in ("web", "worker")]
     try:
         await answering(port)
-        yield Studio(f"http://127.0.0.1:{port}", tenant_id, system)
+        yield Studio(f"http://127.0.0.1:{port}", made_demo[1], system)
     finally:
         for process in processes:
             process.terminate()
             await process.wait()
-        await app.close()
         await system.close()
 
 

@@ -28,13 +28,13 @@ PAGES = {
 async def tables(
     studio: Studio,
     cluster: Cluster,
-    module_database: str,
+    demo_database: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[Studio]:
     """Run Studio beside the dashboard, on the same database."""
     folder = tmp_path_factory.mktemp("tables")
     port = free_port()
-    environment = process_environment(cluster, module_database, folder, port)
+    environment = process_environment(cluster, demo_database, folder, port)
     process = await start("studio", {**environment, "VIRAL_STUDIO_PORT": str(port)}, folder)
     try:
         await answering(port)
