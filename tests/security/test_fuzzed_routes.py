@@ -61,7 +61,7 @@ CHANGED = (
     "POST /api/v1/performance",
 )
 # Few in each run of the suite; more where somebody has the time.
-DRAWS = int(os.environ.get("VIRAL_FUZZ_DRAWS", "10"))
+DRAWS = int(os.environ.get("VIRAL_FUZZ_DRAWS", "6"))
 LIMITS = ("address_requests", "key_requests", "tenant_requests", "user_requests")
 
 
