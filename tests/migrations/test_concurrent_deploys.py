@@ -116,7 +116,9 @@ async def test_a_reader_who_stays_makes_the_deploy_give_up_and_nobody_else_wait(
     database_name: str,
     app: Database,
     alice: TestTenant,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("viral.database.lock_patience._PAUSES_S", (0.1, 0.1))
     add_revision(history, "paint", up="ALTER TABLE videos ADD COLUMN paint text;")
     waits: list[float] = []
 

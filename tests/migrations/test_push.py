@@ -246,8 +246,13 @@ async def test_a_foreign_key_sees_the_rows_of_all_tenants(
 
 
 async def test_a_table_in_use_is_waited_for_and_then_told(
-    cluster: Cluster, url: ServerUrl, database_name: str, admin: AsyncConnection
+    cluster: Cluster,
+    url: ServerUrl,
+    database_name: str,
+    admin: AsyncConnection,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("viral.database.lock_patience._PAUSES_S", (0.1, 0.1))
     await change(admin, EXTRA)
 
     async with superuser(cluster, database_name) as reader:
