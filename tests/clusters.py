@@ -54,6 +54,11 @@ class Cluster:
     def url(self, role: str, database: str) -> ServerUrl:
         return parse_url(self.server.url(role, database))
 
+    def direct_url(self, role: str, database: str) -> ServerUrl:
+        """Give a role's address past a pooler, as the product makes it of DIRECT_URL."""
+        migrator = self.url("viral_migrator", database)
+        return migrator.for_role(role, self.secrets.password(role))
+
     async def execute_as_admin(self, database: str, *statements: str) -> None:
         connection = await self.connect_as_admin(database)
         try:
@@ -64,7 +69,10 @@ class Cluster:
 
     async def connect(self, role: str, database: str) -> asyncpg.Connection[asyncpg.Record]:
         """Connect past the product, as an intruder in the app's process would."""
-        return await asyncpg.connect(self.server.url(role, database))
+        url = self.url(role, database)
+        return await asyncpg.connect(
+            url.libpq(password=True), statement_cache_size=0 if url.is_pooled else 100
+        )
 
     def database(self, role: str, name: str, keys: KeyRing | None = None) -> Database:
         return Database(self.url(role, name), context_key=self.secrets.context_key, field_keys=keys)

@@ -17,8 +17,10 @@ import structlog
 from clusters import NO_ROWS, TEMPLATE, Cluster, copy_template, superuser
 from factories import TestTenant, make_tenant
 from memory import write_into_memory
+from poolers import PooledServer
 from sqlalchemy.ext.asyncio import AsyncConnection
 from tenancy import small
+from ways import IS_POOLED, SETTINGS
 
 from viral.database import migrate
 from viral.database.engine import Database
@@ -57,6 +59,8 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             "REPLICA_URL",
         }:
             monkeypatch.delenv(name)
+    for name, value in SETTINGS.items():
+        monkeypatch.setenv(name, value)
     yield
     # A command that ran here has left its stream behind, which is closed by now.
     structlog.reset_defaults()
@@ -74,7 +78,7 @@ def short_folder() -> Iterator[Path]:
 async def cluster(short_folder: Path) -> AsyncIterator[Cluster]:
     home = short_folder / "home"
     secrets = Secrets.load_or_create(home)
-    server = Server(home=home, secrets=secrets)
+    server = (PooledServer if IS_POOLED else Server)(home=home, secrets=secrets)
     address = await server.start()
     admin = ServerUrl(
         host=str(address.socket_dir),
@@ -90,6 +94,8 @@ async def cluster(short_folder: Path) -> AsyncIterator[Cluster]:
     )
     await bootstrap(admin, secrets)
     await migrate.deploy(cluster.url("viral_migrator", TEMPLATE))
+    if isinstance(server, PooledServer):
+        await server.start_pooler()
     try:
         yield cluster
     finally:

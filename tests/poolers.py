@@ -10,9 +10,9 @@ from dataclasses import replace
 import pytest
 from clusters import Cluster, free_port
 
-from viral.database.urls import ServerUrl
+from viral.database.urls import ServerUrl, parse_url
 from viral.errors import BinariesMissing
-from viral.postgres.pooler import Pooler, find_program
+from viral.postgres.pooler import POOLED_ROLES, Pooler, find_program
 from viral.postgres.server import Server
 
 # Read before the tests' environment is cleaned of the settings of this machine.
@@ -20,9 +20,34 @@ IS_REQUIRED = os.environ.get("VIRAL_REQUIRE_POOLER") == "1"
 CONNECTIONS = 5
 
 
+class PooledServer(Server):
+    """A server whose addresses for the app lead through a pooler, once that was started."""
+
+    _pooler_port: int | None = None
+
+    async def start_pooler(self) -> None:
+        port = free_port()
+        await Pooler(self, port=port).start()
+        self._pooler_port = port
+
+    async def stop(self) -> None:
+        if self._pooler_port is not None:
+            await Pooler(self, port=self._pooler_port).stop()
+        await super().stop()
+
+    def url(self, role: str, database: str = "viral") -> str:
+        direct = super().url(role, database)
+        if self._pooler_port is None or role not in POOLED_ROLES:
+            return direct
+        pooled = replace(parse_url(direct), port=self._pooler_port, is_pooled=True)
+        return pooled.setting(password=True)
+
+
 @asynccontextmanager
 async def running_pooler(server: Server) -> AsyncIterator[Pooler]:
     """Have a pooler with five connections for a database."""
+    if isinstance(server, PooledServer):
+        pytest.skip("has a pooler of its own, and TESTS_THROUGH=pooler has put one there")
     try:
         find_program()
     except BinariesMissing as error:

@@ -222,7 +222,7 @@ async def prisma_database(
     try:
         readable = "GRANT SELECT ON ALL TABLES IN SCHEMA public TO prisma"
         await cluster.execute_as_admin(name, schema(), fill, *statements, readable)
-        address = cluster.url("viral_app", name).for_role("prisma", "prisma")
+        address = cluster.url("viral_migrator", name).for_role("prisma", "prisma")
         yield address.libpq(password=True)
     finally:
         await cluster.execute_as_admin("postgres", f"DROP DATABASE {name} WITH (FORCE)")

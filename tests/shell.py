@@ -17,6 +17,7 @@ from typing import Any
 
 from clusters import Cluster
 from preloaded import LONGEST_S, Preloaded
+from ways import SETTINGS
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,7 @@ def environment_of(cluster: Cluster, database: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     return {
         **kept,
+        **SETTINGS,
         "VIRAL_HOME": str(cluster.home),
         "DATABASE_URL": cluster.server.url("viral_app", database),
         "DIRECT_URL": cluster.server.url("viral_migrator", database),

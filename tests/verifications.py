@@ -11,7 +11,7 @@ from viral.features.verification.run import Installation, verify
 
 
 def installation_of(cluster: Cluster, database: str) -> Installation:
-    return Installation(lambda role: cluster.url(role, database), cluster.secrets)
+    return Installation(lambda role: cluster.direct_url(role, database), cluster.secrets)
 
 
 async def verify_database(cluster: Cluster, database: str, *, victim: str | None = None) -> Report:

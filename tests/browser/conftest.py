@@ -117,7 +117,7 @@ def process_environment(cluster: Cluster, database: str, folder: Path, port: int
         "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
         "VIRAL_HOME": str(home),
         "VIRAL_PORT": str(port),
-        "DATABASE_URL": cluster.url("viral_app", database).libpq(password=True),
+        "DATABASE_URL": cluster.url("viral_app", database).setting(password=True),
         "DIRECT_URL": cluster.url("viral_migrator", database).libpq(password=True),
     }
 

@@ -35,7 +35,7 @@ async def environment(cluster: Cluster, database_name: str, tmp_path: Path) -> d
         "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
         "VIRAL_HOME": str(home),
         "VIRAL_STUDIO_PORT": str(free_port()),
-        "DATABASE_URL": cluster.url("viral_app", database_name).libpq(password=True),
+        "DATABASE_URL": cluster.url("viral_app", database_name).setting(password=True),
         "DIRECT_URL": cluster.url("viral_migrator", database_name).libpq(password=True),
     }
 

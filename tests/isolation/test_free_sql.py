@@ -40,7 +40,7 @@ def run(cluster: Cluster, database_name: str) -> Run:
         text: str, access: Access = READ, *, tenant: TestTenant | None = None, limit: int = 10
     ) -> list[Result]:
         return await execute(
-            cluster.url(access.role, database_name),
+            cluster.direct_url(access.role, database_name),
             read_script(text),
             access=access,
             context=WITHOUT_TENANT if tenant is None else cluster.token(tenant.id),

@@ -11,6 +11,7 @@ from clusters import Cluster
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from tenancy import TENANTS, small
+from ways import about_the_direct_way
 
 from security.conftest import Pair
 from security.looks import LITERAL, Raw, doors_that_open, shown_to_its_like
@@ -53,6 +54,7 @@ async def test_a11_no_other_role_lets_the_apps_password_in(cluster: Cluster) -> 
     assert [] == await doors_that_open(cluster)
 
 
+@about_the_direct_way
 async def test_a27_notices_hold_nothing_of_others(
     intruder: Raw, cluster: Cluster, pair: Pair
 ) -> None:

@@ -14,6 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 from studio import fetch
+from ways import about_the_direct_way
 from web.conftest import settings_for
 
 from security.looks import Raw
@@ -39,7 +40,7 @@ async def runtime(cluster: Cluster, database_name: str) -> AsyncIterator[Runtime
         yield opened
 
 
-@pytest.mark.parametrize("role", [APP, READONLY])
+@pytest.mark.parametrize("role", [pytest.param(APP, marks=about_the_direct_way), READONLY])
 async def test_a36_what_wakes_workers_says_nothing(
     cluster: Cluster, database_name: str, runtime: Runtime, bob: TestTenant, role: str
 ) -> None:

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 from clusters import Cluster
 from verifications import verify_database
+from ways import about_the_direct_way
 
 from security.looks import LITERAL, Raw, doors_that_open, shown_to_its_like
 from security.verified import failures, only
@@ -203,6 +204,7 @@ async def test_rule_5_where_a_tenants_id_is_its_context_a07_fails(
     assert {("A07", "app.tenant")} == await attack(cluster, database_name, "A07", "A08")
 
 
+@about_the_direct_way
 async def test_rule_6_where_statements_are_shown_a35_fails(
     cluster: Cluster, module_database: str, intruder: Raw
 ) -> None:

@@ -61,7 +61,7 @@ async def ground(cluster: Cluster, module_database: str) -> AsyncIterator[Ground
     async with system.session_without_tenant() as session:
         await session.execute(update(User).where(User.id == alice.user_id).values(is_operator=True))
     roles = ("viral_readonly", "viral_app", "viral_migrator")
-    places = Places(*(cluster.url(role, module_database) for role in roles))
+    places = Places(*(cluster.direct_url(role, module_database) for role in roles))
     yield Ground(module_database, places, alice, bob, system)
     await system.close()
     await app.close()

@@ -391,7 +391,7 @@ async def web(cluster: Cluster, database_name: str, tmp_path: Path) -> AsyncIter
         "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
         "VIRAL_HOME": str(home),
         "VIRAL_PORT": str(port),
-        "DATABASE_URL": cluster.url("viral_app", database_name).libpq(password=True),
+        "DATABASE_URL": cluster.url("viral_app", database_name).setting(password=True),
         "DIRECT_URL": cluster.url("viral_migrator", database_name).libpq(password=True),
     }
     with (tmp_path / "web.log").open("wb") as log:

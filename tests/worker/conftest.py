@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from clusters import Cluster
+from ways import IS_POLLING
 
 from viral.runtime import Runtime, open_runtime
 from viral.settings import Settings
@@ -41,7 +42,7 @@ class Installation:
                 process.wait(10)
 
 
-@pytest.fixture(params=["listening", "polling"])
+@pytest.fixture(params=["polling"] if IS_POLLING else ["listening", "polling"])
 def jobs_listen(request: pytest.FixtureRequest) -> bool:
     """Tell workers of new jobs, or let them look: everything holds either way."""
     return bool(request.param == "listening")
@@ -54,6 +55,7 @@ def installation(
     short_folder: Path,
     jobs_listen: bool,  # noqa: FBT001 - a fixture
 ) -> Installation:
+    jobs_listen = jobs_listen and not IS_POLLING
     home = short_folder / "home"
     app = cluster.server.url("viral_app", database_name)
     direct = cluster.server.url("viral_migrator", database_name)

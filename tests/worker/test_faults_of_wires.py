@@ -49,7 +49,7 @@ def platform() -> Iterator[FakePlatform]:
 
 @pytest.fixture
 async def wire(cluster: Cluster) -> AsyncIterator[Wire]:
-    url = cluster.url("viral_app", "postgres")
+    url = cluster.url("viral_migrator", "postgres")
     async with wired(url.host, url.port) as between:
         yield between
 

@@ -206,7 +206,7 @@ async def test_a_connection_that_ends_is_not_taken_for_a_wall_that_holds(
 async def test_a_statement_that_ends_the_connection_is_not_refused(
     cluster: Cluster, database_name: str
 ) -> None:
-    async with open_probe(cluster.url("viral_app", database_name)) as probe:
+    async with open_probe(cluster.direct_url("viral_app", database_name)) as probe:
         with pytest.raises(ServerUnreachable):
             await probe.ask("SELECT pg_terminate_backend(pg_backend_pid())")
 
