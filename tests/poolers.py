@@ -18,6 +18,9 @@ from viral.postgres.server import Server
 # Read before the tests' environment is cleaned of the settings of this machine.
 IS_REQUIRED = os.environ.get("VIRAL_REQUIRE_POOLER") == "1"
 CONNECTIONS = 5
+# 127.0.0.1, in a spelling by which the product does not take the pooler for its own: without one,
+# the server of DATABASE_URL is one elsewhere to it, too.
+LOOPBACK = "127.1"
 
 
 class PooledServer(Server):
@@ -39,7 +42,7 @@ class PooledServer(Server):
         direct = super().url(role, database)
         if self._pooler_port is None or role not in POOLED_ROLES:
             return direct
-        pooled = replace(parse_url(direct), port=self._pooler_port, is_pooled=True)
+        pooled = replace(parse_url(direct), host=LOOPBACK, port=self._pooler_port, is_pooled=True)
         return pooled.setting(password=True)
 
 
