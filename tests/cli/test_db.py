@@ -12,6 +12,7 @@ import asyncpg
 import pytest
 from clusters import Cluster
 from shell import Shell, environment_of
+from ways import about_the_direct_way
 
 VALUES = """
 SELECT '0199f3a0-0000-7000-8000-000000000000'::uuid AS id, 1.50::numeric AS money,
@@ -213,6 +214,7 @@ async def test_ctrl_c_cancels_the_statement_at_the_server(shell: Shell, cluster:
     assert 130 == code
 
 
+@about_the_direct_way
 def test_the_address_hides_its_password_unless_asked(shell: Shell) -> None:
     hidden = shell.viral("db", "url")
     shown = shell.viral("db", "url", "--direct", "--show")
@@ -225,6 +227,7 @@ def test_the_address_hides_its_password_unless_asked(shell: Shell) -> None:
     assert ":***@" in other["url"]
 
 
+@about_the_direct_way
 def test_the_address_of_a_pooler_on_any_port_says_that_it_is_one(shell: Shell) -> None:
     pooled = f"{shell.environment['DATABASE_URL']}?pgbouncer=true"
 
