@@ -10,10 +10,13 @@ from pathlib import Path
 
 import pytest
 from clusters import Cluster
-from poolers import running_pooler
+from poolers import pooled, running_pooler
+from sqlalchemy import text
 
 from viral.cli.supervisor import _keep_server
+from viral.database.engine import Database
 from viral.errors import ServerError
+from viral.postgres.bootstrap import bootstrap
 from viral.settings import Settings
 
 
@@ -43,3 +46,17 @@ async def test_a_killed_pooler_is_started_again(
 
         stop.set()
         await keeping
+
+
+async def test_a_server_that_is_prepared_again_keeps_its_pooler(
+    cluster: Cluster, database_name: str
+) -> None:
+    """It logs in by what the server stores of a password, which a new salt would change."""
+    async with running_pooler(cluster.server) as pooler:
+        await bootstrap(cluster.admin, cluster.secrets)
+        app = Database(
+            pooled(cluster, pooler, database_name), context_key=cluster.secrets.context_key
+        )
+        async with app.session_without_tenant() as session:
+            assert "viral_app" == await session.scalar(text("SELECT current_user"))
+        await app.close()

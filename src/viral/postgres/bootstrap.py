@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import os
+import re
 from contextlib import asynccontextmanager
 from importlib.resources import files
 from typing import TYPE_CHECKING
@@ -37,6 +38,8 @@ WHERE p.pronamespace = 'pg_catalog'::regnamespace
 """
 _LOCKS_FOR = "viral_auth, viral_migrator"
 _FIRST_WITH_SET_OPTION = 16
+_STORED = "SELECT rolname, rolpassword FROM pg_catalog.pg_authid"
+_VERIFIER = re.compile(r"SCRAM-SHA-256\$(?P<iterations>\d+):(?P<salt>[^$]+)\$.+")
 
 
 def scram_verifier(password: str, *, salt: bytes | None = None, iterations: int = 4096) -> str:
@@ -47,6 +50,16 @@ def scram_verifier(password: str, *, salt: bytes | None = None, iterations: int 
     server = hmac.digest(salted, b"Server Key", "sha256")
     encoded = [base64.b64encode(part).decode() for part in (salt, stored, server)]
     return f"SCRAM-SHA-256${iterations}:{encoded[0]}${encoded[1]}:{encoded[2]}"
+
+
+def is_verifier_of(verifier: str | None, password: str) -> bool:
+    """Tell whether what PostgreSQL has stored is of this password."""
+    stored = _VERIFIER.fullmatch(verifier or "")
+    if stored is None:
+        return False
+    salt = base64.b64decode(stored["salt"])
+    expected = scram_verifier(password, salt=salt, iterations=int(stored["iterations"]))
+    return hmac.compare_digest(expected, stored[0])
 
 
 async def bootstrap(admin: ServerUrl, secrets: Secrets) -> tuple[str, list[str]]:
@@ -102,11 +115,17 @@ async def _make_roles(
         # Since PostgreSQL 16 who makes a role may not act as it unless told so.
         option = " WITH SET TRUE, INHERIT TRUE" if version.major >= _FIRST_WITH_SET_OPTION else ""
         await server.execute(f"GRANT {', '.join(OWNERS)} TO CURRENT_USER{option}")
+    rows = await server.fetch(_STORED) if is_superuser else []
+    stored = {row["rolname"]: row["rolpassword"] for row in rows}
     for role in LOGINS:
         verb = "ALTER" if role in known else "CREATE"
         inherit = "NOINHERIT" if role == "viral_migrator" else "INHERIT"
         statement, password = f"{verb} ROLE {role} LOGIN {inherit}", secrets.password(role)
-        await set_password(server, statement, password, is_encrypted=is_encrypted)
+        if is_verifier_of(stored.get(role), password):
+            # A new salt would lock out a pooler, which logs in by its copy of the verifier.
+            await server.execute(statement)
+        else:
+            await set_password(server, statement, password, is_encrypted=is_encrypted)
     await server.execute(f"GRANT {', '.join(OWNERS)} TO viral_migrator")
     await _give_rights(server, warnings)
 
