@@ -14,6 +14,7 @@ from studio import execute, fetch
 
 from viral.database.engine import Database
 from viral.database.waking import LATE_S
+from viral.errors import ServerRefused
 from viral.features.jobs.queue import enqueue_many, enqueue_now
 from viral.runtime import Runtime, settle_memory
 from viral.schema.base import uuid7
@@ -26,6 +27,12 @@ WITH gone AS (
   INSERT INTO job_workers (id, heartbeat_at) VALUES (:gone, now() - interval '1 h')
 )
 UPDATE job_queue SET status = 'running', worker_id = :gone, completed_at = NULL
+"""
+_NO_FLUSH = """
+DO $$ BEGIN
+  EXECUTE (SELECT format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', p.oid::regprocedure)
+           FROM pg_proc AS p WHERE p.proname = 'pg_logical_emit_message' AND p.proargtypes[2] = 25);
+END $$
 """
 _FLUSHED = "SELECT pg_current_wal_flush_lsn() >= CAST(CAST(:lsn AS text) AS pg_lsn)"
 
@@ -107,6 +114,20 @@ async def test_a_job_is_on_the_disk_when_its_caller_hears_of_it(
     assert kept == [(True,)] * 20
     assert len(committed) == 20
     assert await fetch(admin, "SELECT count(*) FROM job_queue") == [(20,)]
+
+
+async def test_what_waits_for_the_disk_in_vain_is_told_so_and_not_sent_twice(
+    runtime: Runtime, alice: TestTenant, admin: AsyncConnection
+) -> None:
+    await execute(admin, _NO_FLUSH)
+    callers = [enqueue_now(runtime.app, alice.id, PLAIN, [None]) for _ in range(3)]
+
+    first, *others = await asyncio.gather(*callers, return_exceptions=True)
+
+    assert isinstance(first, ServerRefused)
+    # Those that came meanwhile go together, and wait for the disk as ever.
+    assert not any(isinstance(each, BaseException) for each in others)
+    assert await fetch(admin, "SELECT count(*) FROM job_queue") == [(3,)]
 
 
 async def test_a_lane_finds_what_a_dead_worker_left_while_it_seldom_looks(

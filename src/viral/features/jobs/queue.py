@@ -149,9 +149,10 @@ async def enqueue_now(
     *,
     wish: Wish = Wish(),
 ) -> list[UUID]:
-    """Put jobs into a tenant's queue in one round trip, for callers without a transaction.
+    """Put jobs into a tenant's queue, for callers without a transaction.
 
-    What several callers ask for at once goes in one statement. Parents are for `enqueue`.
+    One round trip, and the first of a while another one for the disk. What several callers ask for
+    at once goes in one statement. Parents are for `enqueue`.
     """
     if wish.after:
         raise BadInput("A job that waits for others is put in by `enqueue`, in a transaction.")
