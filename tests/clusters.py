@@ -19,6 +19,7 @@ from viral.database.engine import Database
 from viral.database.secrets import Secrets
 from viral.database.tenancy import context_token
 from viral.database.urls import ServerUrl, parse_url
+from viral.postgres.pooler import POOLED_ROLES
 from viral.postgres.server import Server
 from viral.schema.security import LOGINS
 
@@ -94,10 +95,13 @@ class Cluster:
 async def copy_template(cluster: Cluster, name: str, template: str = TEMPLATE) -> None:
     """Make a database like the template, with the privileges that a copy does not take along.
 
-    Its files are copied, which takes half the time of writing each of its pages to the WAL.
+    Its files are copied, which takes half the time of writing each of its pages to the WAL. A
+    pooler keeps a connection of whoever asked it for the template, which could not be copied then.
     """
     await cluster.execute_as_admin(
         "postgres",
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+        f" WHERE datname = '{template}' AND usename IN ({', '.join(map(repr, POOLED_ROLES))})",
         f"CREATE DATABASE {name} TEMPLATE {template} OWNER viral_owner STRATEGY file_copy",
         f"REVOKE ALL ON DATABASE {name} FROM PUBLIC",
         f"GRANT CONNECT ON DATABASE {name} TO {', '.join(LOGINS)}",

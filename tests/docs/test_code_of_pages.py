@@ -30,7 +30,7 @@ async def two_studios(
 ) -> None:
     """Lead the code to the test's database; Alice has two concepts there, Bob one."""
     for name, role in (("DATABASE_URL", "viral_app"), ("DIRECT_URL", "viral_migrator")):
-        monkeypatch.setenv(name, cluster.url(role, database_name).libpq(password=True))
+        monkeypatch.setenv(name, cluster.url(role, database_name).setting(password=True))
     monkeypatch.setenv("VIRAL_HOME", str(cluster.home))
     await add_trends(system, trend())
     await generate(app, alice.id, count=2)

@@ -245,7 +245,7 @@ async def test_a_computed_verifier_lets_its_password_in(cluster: Cluster, passwo
         "GRANT CONNECT ON DATABASE viral TO somebody",
     )
     try:
-        url = cluster.url("viral_app", "viral").for_role("somebody", password)
+        url = cluster.direct_url("viral_app", "viral").for_role("somebody", password)
         connection = await asyncpg.connect(url.libpq(password=True))
         assert await connection.fetchval("SELECT current_user") == "somebody"
         await connection.close()

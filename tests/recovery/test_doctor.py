@@ -52,7 +52,7 @@ def use(cluster: Cluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Us
 def patient(use: Use, cluster: Cluster, database_name: str) -> Patient:
     """Give an installation on a server elsewhere that is well."""
     return use(
-        DATABASE_URL=cluster.server.url("viral_app", database_name),
+        DATABASE_URL=cluster.direct_url("viral_app", database_name).setting(password=True),
         DIRECT_URL=cluster.server.url("viral_migrator", database_name),
     )
 

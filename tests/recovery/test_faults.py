@@ -87,7 +87,7 @@ async def test_a_connection_that_fails_is_explained(
     said: str,
 ) -> None:
     role = "viral_app" if enter is by_database else "viral_migrator"
-    url = broken(cluster.url(role, "viral"))
+    url = broken(cluster.direct_url(role, "viral"))
 
     with pytest.raises(ViralError) as caught:
         await enter(url)
@@ -127,7 +127,7 @@ async def test_a_role_that_may_not_migrate_is_told_so(
     cluster: Cluster, enter: Enter, role: str
 ) -> None:
     with pytest.raises(ServerRefused, match=f"{role} may not") as caught:
-        await enter(cluster.url(role, "viral"))
+        await enter(cluster.direct_url(role, "viral"))
 
     assert caught.value.hint
 

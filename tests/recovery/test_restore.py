@@ -150,8 +150,10 @@ async def test_a_missing_segment_is_named_and_nothing_is_left(
     after_backup = archive.names_from(catalogue.physical[1].stop_lsn, 1)
     next(after_backup)
     missing = next(after_backup)
-    await execute(server, "CREATE TABLE IF NOT EXISTS more()")
-    await switch(server)
+    for _ in range(2):
+        await execute(server, "CREATE TABLE IF NOT EXISTS more()", "DROP TABLE more")
+        await switch(server)
+    await ship(server, history.target, history.ring)
 
     with (
         away(history.stored / "wal" / system / "00000001" / f"{missing}.sealed"),

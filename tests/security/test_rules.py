@@ -164,7 +164,7 @@ async def test_rule_2_where_the_server_trusts_who_comes_a11_fails(cluster: Clust
         file.write_text(rules, "utf-8")
         await cluster.execute_as_admin("postgres", "SELECT pg_reload_conf()")
 
-    assert "viral_admin at 127.0.0.1" in opened
+    assert f"viral_admin at {cluster.url('viral_app', 'viral').host}" in opened
     assert [] == await until_doors(cluster, are_open=False)
 
 
