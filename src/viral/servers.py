@@ -65,6 +65,11 @@ class Urls:
         """Return the direct address as a role of ours."""
         return self.direct.for_role(role, secrets.password(role))
 
+    @property
+    def app_itself(self) -> ServerUrl:
+        """The app's role on the server, past a pooler."""
+        return self.direct.for_role(self.app.user, self.app.password)
+
 
 def is_embedded(settings: Settings) -> bool:
     """Tell whether the server is ours to start and stop; our own pooler may stand before it."""

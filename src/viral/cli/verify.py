@@ -63,7 +63,7 @@ async def _verify(settings: Settings, tenant: str | None) -> Report:
     from viral.web.verification.family import api_family
 
     async with open_runtime(settings) as runtime, api_family(settings) as api:
-        special = {APP: runtime.urls.app, MIGRATOR: migrator_url(settings, runtime.secrets)}
+        special = {APP: runtime.urls.app_itself, MIGRATOR: migrator_url(settings, runtime.secrets)}
         installation = Installation(
             lambda role: special.get(role) or runtime.urls.for_role(role, runtime.secrets),
             runtime.secrets,

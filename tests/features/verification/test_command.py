@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import typer
 from clusters import Cluster
+from poolers import pooled, running_pooler
 from typer.testing import CliRunner, Result
 
 from viral.cli.verify import verify
@@ -86,6 +87,23 @@ async def test_a_leak_ends_with_exit_code_1_and_is_named_with_its_fix(
     assert document["total"]["leaked"] == len(
         [each for each in document["attempts"] if each["result"] == "leaked"]
     )
+
+
+@pytest.mark.usefixtures("installed")
+async def test_where_the_app_goes_through_a_pooler_the_server_itself_is_attacked(
+    cluster: Cluster, database_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        attacks, "FAMILIES", (replace(roles.ROLES, attacks=roles.ROLES.attacks[:1]),)
+    )
+    monkeypatch.setattr(family, "api_family", one_attack)
+    async with running_pooler(cluster.server) as pooler:
+        url = pooled(cluster, pooler, database_name).setting(password=True)
+        monkeypatch.setenv("DATABASE_URL", url)
+
+        ended = await run()
+
+    assert (0, "all held") == (ended.exit_code, ended.output.strip()[-9:-1])
 
 
 async def test_an_edited_report_is_refused(tmp_path: Path) -> None:
