@@ -20,8 +20,8 @@ from viral.runtime import Runtime, settle_memory
 from viral.schema.base import uuid7
 from viral.worker.attempts import Answer, Ending, Exchange
 from viral.worker.handling import AtWork
-from viral.worker.lane import LARGEST_BATCH, MOST_UNTOLD
 
+BATCH = 100
 _LEFT_BEHIND = """
 WITH gone AS (
   INSERT INTO job_workers (id, heartbeat_at) VALUES (:gone, now() - interval '1 h')
@@ -47,6 +47,8 @@ class HeldUp(Exchange):
     """Hands in a batch while others pile up; with the next one it does not come to an end."""
 
     calls = 0
+    done = 0
+    done_before_second = 0
     may_go_on = asyncio.Event()
 
     async def __call__(
@@ -57,6 +59,7 @@ class HeldUp(Exchange):
             if HeldUp.calls == 1:
                 await asyncio.sleep(0.3)
             if HeldUp.calls == 2:
+                HeldUp.done_before_second = HeldUp.done
                 await HeldUp.may_go_on.wait()
         return await super().__call__(endings, wanted, may_suspect=may_suspect)
 
@@ -64,32 +67,26 @@ class HeldUp(Exchange):
 async def test_jobs_are_claimed_while_others_are_handed_in(
     runtime: Runtime, alice: TestTenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = 0
-
     async def count(_at_work: AtWork, _request: Numbered) -> None:
-        nonlocal seen
-        seen += 1
+        HeldUp.done += 1
 
-    async def second_is_held_up() -> bool:
-        return HeldUp.calls >= 2
+    async def went_on() -> bool:
+        return HeldUp.calls >= 2 and HeldUp.done >= HeldUp.done_before_second + BATCH
 
     async with runtime.app.tenant_session(alice.id) as session:
-        await enqueue_many(session, NUMBERED, [Numbered(n) for n in range(12_000)])
+        await enqueue_many(session, NUMBERED, [Numbered(n) for n in range(15 * BATCH)])
     monkeypatch.setattr("viral.worker.loop.Exchange", HeldUp)
+    for name in ("LARGEST_BATCH", "MOST_UNTOLD"):
+        monkeypatch.setattr(f"viral.worker.lane.{name}", BATCH)
     # Nor does it go on because it looks up from time to time.
     monkeypatch.setattr("viral.worker.lane.POLL_S", 600.0)
     with handled(NUMBERED, count):
-        async with working(runtime):
-            await until(second_is_held_up)
-            at_first = seen
-
-            async def went_on() -> bool:
-                return seen >= at_first + MOST_UNTOLD
-
+        # It stops as soon as the last is handed in, too.
+        async with asyncio.timeout(20), working(runtime):
             await until(went_on)
             # Not for ever: the server would look past all of them at each claim.
             await asyncio.sleep(0.2)
-            assert seen <= at_first + MOST_UNTOLD + 3 * LARGEST_BATCH
+            assert HeldUp.done <= HeldUp.done_before_second + 4 * BATCH
             HeldUp.may_go_on.set()
 
 

@@ -170,9 +170,11 @@ class Lane:
     async def run(self) -> None:
         """Work until `stop`, and until what was begun has ended; a lost server is waited for."""
         try:
-            while not self._is_stopping or self._is_at_work():
+            while True:
                 self._begin()
                 await self._mind()
+                if self._is_stopping and not self._is_at_work():
+                    return
                 wanted = 0 if self._is_stopping else self._wanted()
                 if self._endings or (wanted and self._may_have_more):
                     await self._turn(wanted)
