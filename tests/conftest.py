@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from itertools import count
 from pathlib import Path
@@ -41,6 +42,13 @@ def pytest_configure() -> None:
     sys.dont_write_bytecode = False
     # Before the learner takes it for what is usual.
     gc.set_threshold(10_000, 20, 20)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have files whose tests may take long begin first: none is left alone at the end."""
+    tests = Counter(item.path for item in items)
+    long = {item.path for item in items if item.get_closest_marker("timeout")}
+    items.sort(key=lambda item: (item.path in long, tests[item.path]), reverse=True)
 
 
 def pytest_collection_finish() -> None:
