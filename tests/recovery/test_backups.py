@@ -331,6 +331,20 @@ async def test_a_server_killed_half_way_is_said_and_nothing_is_listed(
     assert (await back_up(server, target, ring)).kind == "full"
 
 
+async def test_a_backup_gives_up_before_it_fills_the_servers_disk(
+    server: Server, target: LocalFolder, ring: KeyRing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("viral.postgres.disk.SPARE_BYTES", 1 << 60)
+        with pytest.raises(BackupError, match="free on the disk of") as caught:
+            await back_up(server, target, ring)
+
+    assert "VIRAL_BACKUP_URL" in str(caught.value.hint)
+    assert stored_files(target) == []
+    assert await ask(server, "SELECT count(*) FROM pg_replication_slots") == [(0,)]
+    assert (await back_up(server, target, ring)).kind == "full"
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """Mount a disk of 1 MB, which only root can."""

@@ -32,7 +32,7 @@ from viral.postgres.backup.target import LocalFolder, Target
 from viral.postgres.branches.clone import clone_database
 from viral.postgres.branches.local import LocalBranches
 from viral.postgres.branches.registry import MAIN, Held, Registry, new_branch
-from viral.postgres.branches.space import SPARE_BYTES
+from viral.postgres.disk import SPARE_BYTES
 from viral.postgres.pooler import Pooler
 from viral.postgres.processes import server_processes
 from viral.postgres.replica import remove_replica, start_replica

@@ -13,7 +13,8 @@ import pytest
 
 from viral.errors import BranchRefused
 from viral.postgres.branches import space
-from viral.postgres.branches.space import SPARE_BYTES, refuse_without_space
+from viral.postgres.branches.space import refuse_without_space
+from viral.postgres.disk import SPARE_BYTES
 
 SIZE = 100 << 20
 as_root = pytest.mark.skipif(

@@ -21,11 +21,12 @@ from viral.errors import AlreadyExists, BackupBroken, BackupError, RestoreRefuse
 from viral.postgres.backup import restore
 from viral.postgres.backup.catalogue import list_backups
 from viral.postgres.backup.recovery import read_archive
-from viral.postgres.backup.restore import SPARE_BYTES, remove_server, restore_cluster
+from viral.postgres.backup.restore import remove_server, restore_cluster
 from viral.postgres.backup.target import LocalFolder
 from viral.postgres.backup.wal import ship, switch, wal_folder
 from viral.postgres.bootstrap import bootstrap
 from viral.postgres.branches.registry import MAIN
+from viral.postgres.disk import SPARE_BYTES
 from viral.postgres.server import Server
 from viral.servers import local_branches
 

@@ -27,6 +27,7 @@ from viral.postgres.data_folder import (
     settle_exchange,
     version_of,
 )
+from viral.postgres.disk import SPARE_BYTES
 from viral.postgres.installation import (
     Installation,
     load_installation,
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
 PROGRAMS_TIMEOUT_S = 24 * 3600
 STOP_TIMEOUT_S = 60
 # A fresh data folder of the other version, and what the transfer itself writes.
-SPARE_BYTES = 200_000_000
 LONGEST_REASON = 300
 _NO_REASON = ("Performing", "Failure, exiting", "A list of", "/")
 # pg_upgrade writes where it stands, and ends with us: or it would go on beside the next run.

@@ -73,7 +73,7 @@ async def create_logical(
         while (backup_id := new_id(started_at, "logical")) in catalogue:
             await asyncio.sleep(NEXT_ID_POLL_S)
             started_at, version = await _clock(url)
-        sealed = SealedFiles(target, backup_folder(installation_id, backup_id), ring.primary)
+        sealed = SealedFiles(target, installation_id, backup_id, ring.primary, home)
         plain_bytes = 0
 
         async def watched(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -35,10 +35,12 @@ from viral.postgres.backup.wal import close_gap, sweep_wal
 from viral.postgres.backup.wal_kept import wal_kept
 from viral.postgres.binaries import find_binaries
 from viral.postgres.bootstrap import DATABASE
+from viral.postgres.disk import leaving_space
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable
     from datetime import datetime
+    from pathlib import Path
 
     import asyncpg
 
@@ -90,20 +92,26 @@ class _Facts:
 
 @dataclass(slots=True)
 class SealedFiles:
-    """Stores the files of one backup, and notes what is stored."""
+    """Stores the files of one backup, and notes what is stored.
+
+    It gives up before the disk of `beside` is full.
+    """
 
     target: Target
-    folder: str
+    installation_id: str
+    backup_id: str
     key: FieldKey
+    beside: Path
     files: dict[str, StoredFile] = field(default_factory=dict)
 
     async def store(self, name: str, chunks: AsyncIterator[bytes]) -> None:
         """Seal a stream and store it whole."""
         digest = hashlib.sha256()
-        full_name = self.folder + name
+        full_name = backup_folder(self.installation_id, self.backup_id) + name
 
         async def hashed() -> AsyncGenerator[bytes, None]:
-            async with aclosing(seal(chunks, self.key, name=full_name)) as sealed:
+            fitting = leaving_space(chunks, self.beside)
+            async with aclosing(seal(fitting, self.key, name=full_name)) as sealed:
                 async for chunk in sealed:
                     digest.update(chunk)
                     yield chunk
@@ -133,7 +141,7 @@ async def create_backup(
             made: Kind = "incremental" if parent else "full"
             backup_id, facts = await _named(connection, catalogue, made)
             await connection.execute(_SLOT, f"viral_backup_{backup_id[:8]}_{backup_id[9:15]}")
-            sealed = SealedFiles(target, backup_folder(installation.id, backup_id), ring.primary)
+            sealed = SealedFiles(target, installation.id, backup_id, ring.primary, server.data_dir)
             scan = _Scan(advance, total_bytes=None if parent else facts.size_bytes)
             async with (
                 _manifest_of(parent, target, installation.id, ring) as parent_manifest,

@@ -34,6 +34,7 @@ from viral.postgres.backup.wal_supply import WalSupply, wal_bytes
 from viral.postgres.binaries import find_binaries, reachable_binaries
 from viral.postgres.bootstrap import admin_connection
 from viral.postgres.data_folder import explained, system_of
+from viral.postgres.disk import SPARE_BYTES
 from viral.postgres.installation import (
     load_installation,
     load_or_create_installation,
@@ -62,7 +63,6 @@ if TYPE_CHECKING:
 PROGRAM_TIMEOUT_S = 6 * 3600
 RECOVERY_TIMEOUT_S = 6 * 3600
 POLL_S = 0.05
-SPARE_BYTES = 256 << 20
 # The default of `max_wal_size`.
 MOST_WAL_BYTES = 1 << 30
 _ENDED_EARLY = "recovery ended before configured recovery target was reached"

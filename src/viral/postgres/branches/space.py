@@ -8,12 +8,11 @@ from fcntl import ioctl
 from typing import TYPE_CHECKING
 
 from viral.errors import BranchRefused
+from viral.postgres.disk import SPARE_BYTES
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-# What the server itself writes meanwhile.
-SPARE_BYTES = 256 << 20
 # Up to `max_wal_size` in pg_wal, and as much in the spool of the archive.
 MOST_WAL_BYTES = 2 << 30
 # FICLONE of linux/fs.h: one file becomes a copy of another that shares its blocks.
